@@ -1,0 +1,75 @@
+"""Everything fastdata raises on purpose.
+
+::
+
+    FastdataError
+    ├── OptionError                (ValueError)          options that contradict each other
+    ├── MissingDependencyError     (ImportError)         an optional package is needed
+    ├── DecodeError                (ValueError)          bytes that are no image we can decode
+    ├── SampleError                (RuntimeError)        a sample that cannot be read or decoded
+    ├── SourceError                (ValueError)          an image folder or label file that is wrong
+    │   ├── SourceNotFoundError    (FileNotFoundError)   it is not there
+    │   └── EmptySourceError       (FileNotFoundError)   nothing in it can be used
+    ├── PackingError               (RuntimeError)        packing stopped, nothing was published
+    └── PackError
+        ├── PackNotFoundError      (FileNotFoundError)   no pack at that path
+        ├── PackExistsError        (FileExistsError)     the path is taken
+        └── PackFormatError        (ValueError)          not a pack, damaged, or of a newer format
+
+Each takes exactly one message, so that a ``DataLoader`` worker can raise it again in the main
+process with its own type.
+"""
+
+from __future__ import annotations
+
+
+class FastdataError(Exception):
+    """Base of every error that fastdata raises on purpose."""
+
+
+class OptionError(FastdataError, ValueError):
+    """Options that contradict each other, or a value out of its range."""
+
+
+class MissingDependencyError(FastdataError, ImportError):
+    """A package that this feature needs is not installed; the message has the pip command."""
+
+
+class DecodeError(FastdataError, ValueError):
+    """The bytes are not an image that can be decoded."""
+
+
+class SampleError(FastdataError, RuntimeError):
+    """A sample cannot be read or decoded; the message names the pack, the key and the reason."""
+
+
+class SourceError(FastdataError, ValueError):
+    """An image folder or a label file is not what it has to be."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """The image folder or label file does not exist."""
+
+
+class EmptySourceError(SourceError, FileNotFoundError):
+    """The source, or one of its classes, has no image that can be used."""
+
+
+class PackingError(FastdataError, RuntimeError):
+    """Packing stopped before it was complete; nothing was published."""
+
+
+class PackError(FastdataError):
+    """Base of the errors about a pack on disk."""
+
+
+class PackNotFoundError(PackError, FileNotFoundError):
+    """There is no pack at that path."""
+
+
+class PackExistsError(PackError, FileExistsError):
+    """The path where a pack, or an unpacked folder, should appear is taken."""
+
+
+class PackFormatError(PackError, ValueError):
+    """The path is not a pack, the pack is damaged, or its format is newer than this version."""

@@ -1,0 +1,59 @@
+"""The package's modules import only from modules above them in this list."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import fastdata
+
+ORDER = ["version", "errors", "sample", "plan", "__init__"]
+ROOT = Path(fastdata.__file__).parent
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Names of the package's top modules that a file imports, at any depth of its code."""
+    package = ["fastdata", *path.relative_to(ROOT).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            parent = ".".join(base + ([node.module] if node.module else []))
+            names = [parent] if parent != "fastdata" else [f"fastdata.{a.name}" for a in node.names]
+        parts = [name.split(".") for name in names]
+        found |= {p[1] if len(p) > 1 else "__init__" for p in parts if p[0] == "fastdata"}
+    return found
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    found = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")}
+    assert found == set(ORDER)
+
+
+def test_imports_point_up_the_list_only() -> None:
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for name in imported_modules(path) - {own}:
+            if own == "cli" and name == "__init__":
+                continue  # the command prints the package's version
+            if name not in ORDER or ORDER.index(name) > ORDER.index(own):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def test_imported_modules_sees_every_form(tmp_path: Path) -> None:
+    code = (
+        "import fastdata.cli\nfrom . import pack\nfrom .shards.base import x\n"
+        "def f():\n    from fastdata.loader import y\n"
+    )
+    path = ROOT / "sample.py"
+    original = ast.parse
+    try:
+        ast.parse = lambda _text: original(code)  # type: ignore[assignment]
+        assert imported_modules(path) == {"cli", "pack", "shards", "loader"}
+    finally:
+        ast.parse = original
