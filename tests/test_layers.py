@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fastdata
 
-ORDER = ["version", "errors", "sample", "plan", "__init__"]
+ORDER = ["version", "errors", "sample", "plan", "header", "__init__"]
 ROOT = Path(fastdata.__file__).parent
 
 
