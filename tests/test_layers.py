@@ -7,7 +7,19 @@ from pathlib import Path
 
 import fastdata
 
-ORDER = ["version", "errors", "sample", "plan", "header", "__init__"]
+ORDER = [
+    "version",
+    "errors",
+    "sample",
+    "plan",
+    "header",
+    "parallel",
+    "folder",
+    "labels",
+    "shards",
+    "publish",
+    "__init__",
+]
 ROOT = Path(fastdata.__file__).parent
 
 
