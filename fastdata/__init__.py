@@ -7,6 +7,7 @@ Reading order: ``folder`` (what there is), ``encode`` and ``pack`` (how it gets 
 
 from __future__ import annotations
 
+from . import transforms
 from .errors import (
     DecodeError,
     EmptySourceError,
@@ -39,4 +40,5 @@ __all__ = [
     "SourceError",
     "SourceNotFoundError",
     "__version__",
+    "transforms",
 ]

@@ -13,11 +13,15 @@ ORDER = [
     "sample",
     "plan",
     "header",
+    "jpeg",
     "parallel",
     "folder",
     "labels",
     "shards",
     "publish",
+    "decode",
+    "encode",
+    "transforms",
     "__init__",
 ]
 ROOT = Path(fastdata.__file__).parent
@@ -55,6 +59,15 @@ def test_imports_point_up_the_list_only() -> None:
             if name not in ORDER or ORDER.index(name) > ORDER.index(own):
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert wrong == []
+
+
+def test_only_decode_decodes() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if "imdecode(" in path.read_text("utf-8")
+    }
+    assert users == {"decode.py"}
 
 
 def test_imported_modules_sees_every_form(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""From a source file's bytes to the bytes that a pack stores, checked on the way."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .decode import Image, decode_whole
+from .errors import DecodeError, OptionError
+from .header import probe
+from .sample import Record
+
+CHECKS = ("decode", "header")
+DEFAULT_QUALITY = 90
+_MOST_BYTES = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How images are stored.
+
+    Attributes:
+        encoding: "keep" (the file's own bytes), "jpeg", "png" (both re-encoded) or "raw" (HWC
+            uint8 RGB pixels).
+        resize_short: shrink so that the shorter side has this many pixels.
+        max_side: shrink so that the longer side has at most this many pixels.
+        quality: JPEG quality, 1 to 100 (default 90).
+        check: "decode" decodes each image before it is stored; "header" trusts its header.
+
+    Raises:
+        OptionError: the options contradict each other.
+    """
+
+    encoding: str = "keep"
+    resize_short: int | None = None
+    max_side: int | None = None
+    quality: int | None = None
+    check: str = "decode"
+
+    def __post_init__(self) -> None:
+        sides = [side for side in (self.resize_short, self.max_side) if side is not None]
+        rules = [
+            (
+                self.encoding not in ENCODERS,
+                f"encoding must be one of {', '.join(ENCODERS)}; got {self.encoding!r}",
+            ),
+            (
+                self.check not in CHECKS,
+                f"check must be one of {', '.join(CHECKS)}; got {self.check!r}",
+            ),
+            (len(sides) > 1, "resize_short and max_side exclude each other"),
+            (any(side < 1 for side in sides), "resize_short and max_side must be >= 1"),
+            (
+                bool(sides) and self.encoding == "keep",
+                "encoding 'keep' stores files as they are and cannot resize: "
+                "choose encoding jpeg, png or raw",
+            ),
+            (
+                self.quality is not None and self.encoding != "jpeg",
+                f"quality applies to encoding 'jpeg' only, not to {self.encoding!r}",
+            ),
+            (
+                self.quality is not None and not 1 <= self.quality <= 100,
+                f"quality must be 1 to 100, got {self.quality}",
+            ),
+            (
+                self.check == "header" and self.encoding != "keep",
+                f"check 'header' does not decode, encoding {self.encoding!r} has to",
+            ),
+        ]
+        for broken, message in rules:
+            if broken:
+                raise OptionError(message)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as they stand in the manifest; ``check`` leaves no trace in the bytes."""
+        values = {k: v for k, v in asdict(self).items() if v is not None and k != "check"}
+        if self.encoding == "jpeg":
+            values["quality"] = self.quality or DEFAULT_QUALITY
+        return {"name": values.pop("encoding"), **values}
+
+
+def encode(data: bytes, settings: EncodeSettings) -> Record:
+    """Check an image file and turn it into a record.
+
+    Raises:
+        DecodeError: it is no image that can be decoded, or too large to be stored.
+    """
+    return ENCODERS[settings.encoding](data, settings)
+
+
+def _keep(data: bytes, settings: EncodeSettings) -> Record:
+    if settings.check == "header":
+        header = probe(data)
+        return _record(data, header.height, header.width, header.orientation)
+    height, width = decode_whole(data).shape[:2]
+    return _record(data, height, width, orientation_of(data))
+
+
+def _jpeg(data: bytes, settings: EncodeSettings) -> Record:
+    quality = settings.quality or DEFAULT_QUALITY
+    return _compressed(data, settings, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _png(data: bytes, settings: EncodeSettings) -> Record:
+    return _compressed(data, settings, ".png", [])
+
+
+def _compressed(data: bytes, settings: EncodeSettings, suffix: str, options: list[int]) -> Record:
+    image = _shrunk(decode_whole(data), settings)
+    try:
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    except cv2.error as error:
+        raise DecodeError(f"OpenCV cannot encode it as {suffix}: {error}") from error
+    if not done:
+        size = f"{image.shape[0]}x{image.shape[1]}"
+        raise DecodeError(f"OpenCV cannot encode an image of {size} as {suffix}")
+    return _record(encoded.tobytes(), image.shape[0], image.shape[1], orientation_of(data))
+
+
+def _raw(data: bytes, settings: EncodeSettings) -> Record:
+    image = _shrunk(decode_whole(data), settings)
+    return _record(image.tobytes(), image.shape[0], image.shape[1], orientation_of(data))
+
+
+ENCODERS: dict[str, Callable[[bytes, EncodeSettings], Record]] = {
+    "keep": _keep,
+    "jpeg": _jpeg,
+    "png": _png,
+    "raw": _raw,
+}
+
+
+def _shrunk(image: Image, settings: EncodeSettings) -> Image:
+    height, width = image.shape[:2]
+    scale = 1.0
+    if settings.resize_short is not None:
+        scale = settings.resize_short / min(height, width)
+    elif settings.max_side is not None:
+        scale = settings.max_side / max(height, width)
+    if scale >= 1.0:
+        return image
+    # The side that the user named must come out exact, so rounding may not lose it.
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def orientation_of(data: bytes) -> int:
+    """EXIF orientation of an encoded image, 1 to 8; 1 where its header is not known to us."""
+    try:
+        return probe(data).orientation
+    except DecodeError:  # it may still be decodable; then there is nothing to rotate
+        return 1
+
+
+def _record(data: bytes, height: int, width: int, orientation: int) -> Record:
+    if len(data) > _MOST_BYTES:
+        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
+    return Record(data, height, width, orientation, zlib.crc32(data))
