@@ -23,9 +23,11 @@ from .errors import (
     SourceError,
     SourceNotFoundError,
 )
+from .prefetch import CUDAPrefetcher
 from .version import __version__
 
 __all__ = [
+    "CUDAPrefetcher",
     "DecodeError",
     "EmptySourceError",
     "FastdataError",

@@ -14,6 +14,9 @@ ORDER = [
     "plan",
     "header",
     "jpeg",
+    "structure",
+    "background",
+    "prefetch",
     "parallel",
     "folder",
     "labels",
@@ -22,6 +25,7 @@ ORDER = [
     "decode",
     "encode",
     "transforms",
+    "batch",
     "__init__",
 ]
 ROOT = Path(fastdata.__file__).parent

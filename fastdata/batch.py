@@ -1,0 +1,79 @@
+"""One allocation a batch: samples are decoded straight into the rows of one tensor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate, get_worker_info
+
+from .decode import Image
+
+
+class SampleBatch(list[Any]):
+    """A list of (image, target) whose images are the rows of one tensor, in order.
+
+    It behaves as the plain list that any ``collate_fn`` expects; ``collate`` takes ``images``
+    instead of copying its rows together again.
+
+    Attributes:
+        images: N×3×H×W tensor in channels_last memory.
+    """
+
+    def __init__(self, images: torch.Tensor, targets: list[Any]) -> None:
+        super().__init__(zip(images, targets, strict=True))
+        self.images = images
+        self.targets = targets
+
+
+def collate(samples: list[Any]) -> Any:
+    """torch's ``default_collate``, without the copy for a ``SampleBatch``."""
+    if not isinstance(samples, SampleBatch):
+        return default_collate(samples)
+    return [samples.images, default_collate(samples.targets)]
+
+
+class BatchBuffer:
+    """Rows of a uint8 N×H×W×3 batch, made when the first image's size is known.
+
+    In a worker process the batch lies in shared memory, so that it reaches the main process
+    without being copied.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._used = 0
+        self._pixels: Image | None = None
+        self._tensor: torch.Tensor | None = None
+
+    def row(self, index: int, height: int, width: int) -> Image | None:
+        """Row ``index`` to write into; None if the batch has rows of another size."""
+        if self._pixels is None:
+            self._tensor = _empty((self._rows, height, width, 3))
+            self._pixels = self._tensor.numpy()
+        if self._pixels.shape[1:3] != (height, width):
+            return None
+        self._used += 1
+        row: Image = self._pixels[index]
+        return row
+
+    @property
+    def full(self) -> bool:
+        """Whether every row was of the same size and has been handed out."""
+        return self._used == self._rows
+
+    def images(self) -> torch.Tensor:
+        """The batch as an N×3×H×W view in channels_last memory."""
+        if self._tensor is None:
+            raise ValueError("no row has been asked for yet")
+        return self._tensor.permute(0, 3, 1, 2)
+
+
+def _empty(shape: tuple[int, ...]) -> torch.Tensor:
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    # torch's own default_collate allocates shared memory in the same way.
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    flat = torch.empty(0, dtype=torch.uint8).set_(storage)
+    return flat.view(shape)
