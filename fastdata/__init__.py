@@ -8,6 +8,7 @@ Reading order: ``folder`` (what there is), ``encode`` and ``pack`` (how it gets 
 from __future__ import annotations
 
 from . import transforms
+from .dataset import ImageFolder, PackedImageFolder
 from .errors import (
     DecodeError,
     EmptySourceError,
@@ -23,24 +24,36 @@ from .errors import (
     SourceError,
     SourceNotFoundError,
 )
+from .loader import DataLoaderX
+from .pack import PackReport, pack_image_folder
 from .prefetch import CUDAPrefetcher
+from .unpack import unpack
+from .verify import VerifyReport, verify_pack
 from .version import __version__
 
 __all__ = [
     "CUDAPrefetcher",
+    "DataLoaderX",
     "DecodeError",
     "EmptySourceError",
     "FastdataError",
+    "ImageFolder",
     "MissingDependencyError",
     "OptionError",
     "PackError",
     "PackExistsError",
     "PackFormatError",
     "PackNotFoundError",
+    "PackReport",
+    "PackedImageFolder",
     "PackingError",
     "SampleError",
     "SourceError",
     "SourceNotFoundError",
+    "VerifyReport",
     "__version__",
+    "pack_image_folder",
     "transforms",
+    "unpack",
+    "verify_pack",
 ]

@@ -8,26 +8,16 @@ from pathlib import Path
 import fastdata
 
 ORDER = [
-    "version",
-    "errors",
-    "sample",
-    "plan",
-    "header",
-    "jpeg",
-    "structure",
-    "background",
-    "prefetch",
-    "parallel",
-    "folder",
-    "labels",
-    "shards",
-    "publish",
-    "decode",
-    "encode",
-    "transforms",
-    "batch",
-    "__init__",
-]
+    # L0
+    "version", "errors", "sample", "plan",
+    # L1
+    "header", "jpeg", "structure", "background", "prefetch", "parallel",
+    "folder", "labels", "shards", "publish", "decode", "encode", "transforms", "batch",
+    # L2
+    "pack", "verify", "unpack", "info", "dataset", "loader",
+    # L3
+    "cli", "__init__", "__main__",
+]  # fmt: skip
 ROOT = Path(fastdata.__file__).parent
 
 

@@ -1,0 +1,72 @@
+"""What a pack contains, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .shards import PackReader
+
+
+@dataclass(frozen=True, slots=True)
+class PackInfo:
+    """A summary of a pack; sizes in bytes, heights and widths in pixels."""
+
+    path: str
+    version: int
+    samples: int
+    classes: list[str]
+    rejected: int
+    storage: str
+    encoding: dict[str, Any]
+    source: str
+    shards: int
+    record_bytes: int
+    total_bytes: int
+    mean_height: float
+    mean_width: float
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{k} {v}" for k, v in self.encoding.items() if k != "name")
+        names = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
+        lines = [
+            f"{self.path} (format {self.version})",
+            f"samples   {self.samples} ({self.rejected} rejected when packed)",
+            f"classes   {len(self.classes)}{': ' + names if names else ''}",
+            f"encoding  {self.encoding['name']}{' (' + settings + ')' if settings else ''}",
+            f"storage   {self.storage}, {self.shards} shards",
+            f"size      {self.record_bytes / 1e6:.1f} MB of records, "
+            f"{self.total_bytes / 1e6:.1f} MB on disk",
+            f"images    {self.mean_width:.0f}x{self.mean_height:.0f} pixels and "
+            f"{self.record_bytes / max(self.samples, 1) / 1e3:.1f} kB on average",
+        ]
+        return "\n".join(lines)
+
+
+def pack_info(path: str | os.PathLike[str]) -> PackInfo:
+    """Summarise a pack from its manifest and table.
+
+    Raises:
+        PackNotFoundError: there is no pack at ``path``.
+        PackFormatError: it is damaged.
+    """
+    reader = PackReader(Path(path))
+    manifest, table = reader.manifest, reader.table
+    return PackInfo(
+        path=os.fspath(path),
+        version=manifest.version,
+        samples=manifest.samples,
+        classes=manifest.classes,
+        rejected=manifest.rejected,
+        storage=manifest.storage,
+        encoding=manifest.encoding,
+        source=manifest.source,
+        shards=len(manifest.shards),
+        record_bytes=int(table["bytes"].sum(dtype="i8")),
+        total_bytes=sum(file.bytes for file in manifest.files.values())
+        + sum(shard.bytes for shard in manifest.shards),
+        mean_height=float(table["height"].mean()) if len(table) else 0.0,
+        mean_width=float(table["width"].mean()) if len(table) else 0.0,
+    )

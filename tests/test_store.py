@@ -1,0 +1,209 @@
+"""A whole pack: what is written is read back, by index, in any process, at any size."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastdata.errors import PackFormatError, PackNotFoundError
+from fastdata.sample import TABLE_DTYPE, KeyTable, Record
+from fastdata.shards import Manifest, PackReader, PackWriter
+from fastdata.shards._files import NpyStream
+
+
+def record(data: bytes, size: int = 1) -> Record:
+    return Record(data, size, size + 1, 1, zlib.crc32(data))
+
+
+def write_pack(directory: Path, storage: str, samples: dict[str, bytes], shard_size: int) -> Path:
+    directory.mkdir()
+    writer = PackWriter(directory, storage, shard_size)
+    for number, (key, data) in enumerate(samples.items()):
+        writer.add(key, number % 3, record(data, number + 1))
+    writer.finish(encoding={"name": "keep"}, source="folder", classes=["a", "b", "c"])
+    return directory
+
+
+def some_samples(count: int) -> dict[str, bytes]:
+    rng = np.random.default_rng(5)
+    return {f"ä/{i} – 図.jpg": rng.bytes(int(rng.integers(1, 3000))) for i in range(count)}
+
+
+def test_round_trip_over_many_shards(storage: str, tmp_path: Path) -> None:
+    samples = some_samples(200)
+    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 20_000))
+    assert len(pack.manifest.shards) > 10
+    assert list(pack.keys) == list(samples)
+    order = np.random.default_rng(0).permutation(len(pack))
+    for i in map(int, order):
+        assert bytes(pack.read(i)) == samples[pack.keys[i]]
+    assert pack.table["target"].tolist() == [i % 3 for i in range(200)]
+    assert pack.table["height"].tolist() == list(range(1, 201))
+    assert pack.table["width"].tolist() == list(range(2, 202))
+    assert pack.table["crc32"].tolist() == [zlib.crc32(data) for data in samples.values()]
+
+
+def test_a_shard_holds_at_most_its_size_or_one_record(storage: str, tmp_path: Path) -> None:
+    samples = {"small": bytes(60), "large": bytes(500), "x": bytes(50), "y": bytes(50)}
+    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 100))
+    assert [(s.first, s.count) for s in pack.manifest.shards] == [(0, 1), (1, 1), (2, 2)]
+
+
+def test_more_shards_than_the_soft_limit_of_open_files(storage: str, tmp_path: Path) -> None:
+    samples = some_samples(150)
+    path = write_pack(tmp_path / "p", storage, samples, 1)
+    code = (
+        "import resource, sys; from fastdata.shards import PackReader\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (90, hard))\n"
+        "p = PackReader(sys.argv[1]); print(sum(len(p.read(i)) for i in range(len(p))))"
+    )
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 400:
+        pytest.skip("the hard limit of open files is too low to be raised to")
+    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert found.stdout.strip() == str(sum(map(len, samples.values()))), found.stderr
+
+
+def test_pickled_and_read_in_a_spawned_process(storage: str, tmp_path: Path) -> None:
+    samples = some_samples(20)
+    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 5000))
+    assert bytes(pack.read(3)) == list(samples.values())[3]
+    assert len(pickle.dumps(pack)) < 1000
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(_read_all, [pack]) == [list(samples.values())]
+        pool.close()
+        pool.join()
+
+
+def _read_all(pack: PackReader) -> list[bytes]:
+    return [bytes(pack.read(i)) for i in range(len(pack))]
+
+
+def test_read_again_after_close(storage: str, tmp_path: Path) -> None:
+    samples = some_samples(5)
+    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 5000))
+    first = bytes(pack.read(0))
+    pack.close()
+    assert bytes(pack.read(0)) == first
+
+
+def change_manifest(pack: Path, **values: object) -> None:
+    manifest = json.loads((pack / "pack.json").read_text("utf-8"))
+    (pack / "pack.json").write_text(json.dumps(manifest | values), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 99}, "format version 99.*reads 1.*upgrade"),
+        ({"format": "zip"}, "fastdata.pack"),
+        ({"samples": 7}, "7 samples are announced, the shards hold 5"),
+        ({"surprise": 1}, "surprise"),
+        ({"encoding": {}}, "encoding has no name"),
+        ({"shards": [{"file": "../x", "first": 0, "count": 5, "bytes": 1, "sha256": ""}]}, "plain"),
+    ],
+)
+def test_a_wrong_manifest_is_explained(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = write_pack(tmp_path / "p", "lmdb", some_samples(5), 1 << 20)
+    change_manifest(path, **change)
+    with pytest.raises(PackFormatError, match=message):
+        PackReader(path)
+
+
+def test_what_is_no_pack_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(PackNotFoundError, match="does not exist"):
+        PackReader(tmp_path / "nowhere")
+    with pytest.raises(PackNotFoundError, match=r"no pack\.json.*fastdata pack"):
+        PackReader(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(PackNotFoundError, match="is a file"):
+        PackReader(tmp_path / "file")
+    (tmp_path / "pack.json").write_text("{")
+    with pytest.raises(PackFormatError, match=r"pack\.json"):
+        PackReader(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["table.npy", "keys.npy", "keys.bin"])
+def test_a_missing_or_cut_side_file_is_named(tmp_path: Path, name: str) -> None:
+    path = write_pack(tmp_path / "p", "lmdb", some_samples(5), 1 << 20)
+    os.truncate(path / name, (path / name).stat().st_size - 1)
+    with pytest.raises(PackFormatError, match=name):
+        PackReader(path)
+    (path / name).unlink()
+    with pytest.raises(PackFormatError, match=name):
+        PackReader(path)
+
+
+def test_a_missing_or_cut_shard_is_named_when_read(storage: str, tmp_path: Path) -> None:
+    path = write_pack(tmp_path / "p", storage, some_samples(5), 1 << 20)
+    (shard,) = path.glob("shard-*")
+    os.truncate(shard, shard.stat().st_size - 1)
+    with pytest.raises(PackFormatError, match=rf"{shard.name}: expected \d+ bytes, found"):
+        PackReader(path).read(0)
+    shard.unlink()
+    with pytest.raises(PackFormatError, match=f"{shard.name}: the shard cannot be opened"):
+        PackReader(path).read(0)
+
+
+def test_ten_million_samples_open_at_once_in_little_memory(tmp_path: Path) -> None:
+    count = 10_000_000
+    table = np.lib.format.open_memmap(
+        tmp_path / "table.npy", mode="w+", dtype=TABLE_DTYPE, shape=(count,)
+    )
+    table["target"][-1] = 42
+    del table
+    offsets = np.arange(0, 4 * (count + 1), 4, dtype="<i8")
+    np.save(tmp_path / "keys.npy", offsets)
+    (tmp_path / "keys.bin").write_bytes(b"key." * count)
+    shard = {"file": "shard-00000.lmdb", "first": 0, "count": count, "bytes": 1, "sha256": ""}
+    manifest = Manifest(count, "lmdb", {"name": "keep"}, "folder", ["a"], 0, {}, [])
+    manifest.write(tmp_path)
+    change_manifest(tmp_path, shards=[shard])
+    code = (
+        "import sys, time, psutil, fastdata, gc\n"
+        "used = lambda: psutil.Process().memory_info().rss\n"
+        "before = used(); objects = len(gc.get_objects())\n"
+        "ds = fastdata.PackedImageFolder(sys.argv[1], seed=0)\n"
+        "ends = ds.samples[0], ds.samples[-1], ds.targets[-1], len(ds)\n"
+        "print(*ends, used() - before, len(gc.get_objects()) - objects, sep='|')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    *ends, memory, objects = found.stdout.strip().split("|")
+    assert ends == ["('key.', 0)", "('key.', 42)", "42", str(count)]
+    assert int(memory) < 50e6
+    assert int(objects) < 1000
+
+
+def test_key_table_behaves_as_a_sequence() -> None:
+    names = ["", "a", "β/図.jpg", "x" * 10_000]
+    keys = KeyTable.from_strings(names)
+    assert list(keys) == names
+    assert len(keys) == 4
+    assert (keys[-1], keys[1:3]) == (names[-1], names[1:3])
+    assert keys.index("a") == 1
+    for wrong in (4, -5):
+        with pytest.raises(IndexError):
+            keys[wrong]
+    assert list(KeyTable.from_strings([])) == []
+
+
+def test_npy_stream_writes_what_numpy_reads(tmp_path: Path) -> None:
+    rows = np.arange(100_000, dtype="<i8")
+    with NpyStream(tmp_path / "a.npy", rows.dtype) as stream:
+        for part in np.array_split(rows, 7):
+            stream.append(part)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), rows)
