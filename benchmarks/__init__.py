@@ -1,0 +1,7 @@
+"""Benchmarks: what it costs to turn image files into batches, for each way of doing it.
+
+Reading order: ``contenders`` (who takes part, and under which rules), ``data`` (the images and
+packs), ``_run`` (one contender measured in a process of its own), ``usage`` (CPU time and memory of
+a process tree), ``rounds`` (the interleaved rounds), ``report`` and ``chart``, ``__main__`` (the
+command).
+"""

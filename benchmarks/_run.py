@@ -1,0 +1,89 @@
+"""Measure one contender in this process: ``python -m benchmarks._run JOB`` with the job as JSON.
+
+The last line of the output is the result as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+
+from . import usage
+from .contenders import CONTENDERS, Batches, Job
+from .errors import BenchmarkError
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Build the contender, run one epoch that is not timed, then the timed ones.
+
+    Imports are over before any clock starts. The workers, if any, are idle when the timed part
+    begins and idle again when it ends, as all their batches have been taken.
+    """
+    build = CONTENDERS[job.contender].builder()
+    torch.manual_seed(job.seed)
+    start = time.perf_counter()
+    loader = build(job)
+    batches = checked(loader, job)
+    next(batches, None)
+    first_batch = time.perf_counter() - start
+    for _ in batches:
+        pass
+    result = timed(loader, job) | {"first_batch_s": first_batch}
+    result["memory_bytes"] = memory_while_loading(loader)
+    result["children_living_s"] = usage.living_children_seconds()
+    del loader, batches
+    gc.collect()
+    result["children_ended_s"] = usage.ended_children_seconds()
+    return result
+
+
+def timed(loader: Batches, job: Job) -> dict[str, Any]:
+    """Images, wall time and CPU time of ``job.epochs`` epochs."""
+    cpu, start = usage.cpu_seconds(), time.perf_counter()
+    count = sum(1 for _ in range(job.epochs) for _ in checked(loader, job))
+    wall = time.perf_counter() - start
+    cpu = usage.cpu_seconds() - cpu
+    images = count * job.batch
+    if not images:
+        raise BenchmarkError(f"{job.contender} gave no batch of {job.batch} images")
+    return {
+        "images": images,
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "images_per_s": images / wall,
+        "cpu_s_per_1000": 1000 * cpu / images,
+    }
+
+
+def checked(loader: Batches, job: Job) -> Iterator[None]:
+    """Iterate over the loader; BenchmarkError if a batch is not what the rules ask for."""
+    expected = (job.batch, 3, job.size, job.size)
+    for images, _ in loader:
+        if tuple(images.shape) != expected or images.dtype != torch.uint8:
+            raise BenchmarkError(
+                f"{job.contender}: expected batches of {expected} torch.uint8, "
+                f"found {tuple(images.shape)} {images.dtype}"
+            )
+        yield
+
+
+def memory_while_loading(loader: Batches) -> int | None:
+    """Memory in the midst of another epoch, with batches ahead; then the epoch is left."""
+    batches = iter(loader)
+    held = list(islice(batches, 1))
+    time.sleep(0.3)  # the workers fill their queues meanwhile
+    memory = usage.memory_bytes()
+    del held
+    getattr(batches, "close", lambda: None)()
+    return memory
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))

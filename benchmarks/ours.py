@@ -1,0 +1,38 @@
+"""fastdata's own contenders: the same loader over the folder and over packs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastdata
+from fastdata.transforms import Compose, RandomHorizontalFlip, RandomResizedCrop
+
+from .contenders import RATIO, SCALE, Batches, Job
+
+
+def folder(job: Job) -> Batches:
+    """``fastdata.ImageFolder`` behind ``DataLoaderX``."""
+    return _loader(fastdata.ImageFolder(job.images, _transform(job)), job)
+
+
+def packed(job: Job) -> Batches:
+    """``fastdata.PackedImageFolder`` behind ``DataLoaderX``."""
+    if job.pack is None:
+        raise ValueError("this contender reads a pack, and the job names none")
+    return _loader(fastdata.PackedImageFolder(job.pack, _transform(job)), job)
+
+
+def _transform(job: Job) -> Compose:
+    crop = RandomResizedCrop(job.size, scale=SCALE, ratio=RATIO, antialias=job.antialias)
+    return Compose([crop, RandomHorizontalFlip()])
+
+
+def _loader(dataset: Any, job: Job) -> Batches:
+    return fastdata.DataLoaderX(
+        dataset,
+        batch_size=job.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=job.workers,
+        persistent_workers=job.workers > 0,
+    )
