@@ -105,7 +105,7 @@ def _fastdata(name: str, title: str, build: str, *needs: str, pack: PackSpec | N
         name,
         title,
         f"benchmarks.ours:{build}",
-        decoder="OpenCV, whole image",
+        decoder="OpenCV, rows down to the crop",
         resize="OpenCV linear",
         resize_antialias="bilinear, antialiased",
         needs=("fastdata", "torch", "cv2", *needs),

@@ -23,6 +23,7 @@ from .shards.manifest import KEY_OFFSETS, KEYS, MANIFEST, REJECTED, TABLE
 
 _MOST_CRASHES = 10
 _CHANGED = "the file's SHA-256 is not the one in pack.json"
+_UNREADABLE = "the file cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def verify_pack(path: str | os.PathLike[str], *, quiet: bool = False) -> VerifyR
     """Check the pack's structure, its counts, every record's CRC-32 and every file's SHA-256.
 
     The records of a shard whose SHA-256 is wrong are read in a process of their own, since the
-    storage libraries trust their files and may crash on a damaged one.
+    storage libraries trust their files and may crash on a damaged one. Progress bars show where
+    standard error is a terminal, unless ``quiet``.
 
     Raises:
         PackNotFoundError: there is no pack at ``path``.
@@ -76,8 +78,8 @@ def verify_pack(path: str | os.PathLike[str], *, quiet: bool = False) -> VerifyR
         problems += _bad_rows(reader)
         with tqdm(total=len(reader), unit="img", disable=True if quiet else None) as bar:
             for shard in manifest.shards:
-                check = _check_apart if faults.get(shard.file) == _CHANGED else _check_records
-                problems += check(reader, shard, bar)
+                risky = faults.get(shard.file, "").startswith((_CHANGED, _UNREADABLE))
+                problems += (_check_apart if risky else _check_records)(reader, shard, bar)
     finally:
         reader.close()
     return VerifyReport(place, len(reader), int(reader.table["bytes"].sum()), problems)
@@ -107,7 +109,7 @@ def _fault(place: Path, name: str, size: int, digest: str) -> str | None:
     except FileNotFoundError:
         return "the file is missing"
     except OSError as error:
-        return f"the file cannot be read: {error.strerror or error}"
+        return f"{_UNREADABLE}: {error.strerror or error}"
 
 
 def _bad_rows(reader: PackReader) -> Iterator[str]:

@@ -30,8 +30,6 @@ from fastdata.errors import (
 from fastdata.pack import parse_size
 from fastdata.shards import PackReader
 
-SIDES = ((40, 60), (61, 33), (48, 48), (17, 90))
-
 
 def pack(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:
     return pack_image_folder(src, dst, **{"workers": 2, "quiet": True, **options})
@@ -211,6 +209,11 @@ class TestShards:
             f"shard-{i:05d}" for i in range(len(shards))
         ]
         assert records(dst) == contents(src)
+
+    def test_a_shard_may_be_exactly_full(self, storage: str, src: Path, dst: Path) -> None:
+        sizes = [len(data) for _, data in sorted(contents(src).items())]
+        pack(src, dst, storage=storage, shard_size=sum(sizes[:5]))
+        assert PackReader(dst).manifest.shards[0].count == 5
 
     @given(st.integers(1, 2**70), st.sampled_from(["", " ", "B", " B"]))
     def test_any_number_of_bytes(self, size: int, unit: str) -> None:

@@ -110,6 +110,9 @@ def change_manifest(pack: Path, **values: object) -> None:
         ({"samples": 7}, "7 samples are announced, the shards hold 5"),
         ({"surprise": 1}, "surprise"),
         ({"encoding": {}}, "encoding has no name"),
+        ({"storage": "zip"}, "unknown storage 'zip'"),
+        ({"classes": [1]}, "class name is not a string"),
+        ({"classes": None}, "pack.json"),
         ({"shards": [{"file": "../x", "first": 0, "count": 5, "bytes": 1, "sha256": ""}]}, "plain"),
     ],
 )

@@ -91,7 +91,10 @@ class Reader(ShardReader):
 
     def read(self, index: int) -> memoryview:
         """A read-only view of the mapped file."""
-        value = self._transaction().get(_key(index))
+        try:
+            value = self._transaction().get(_key(index))
+        except lmdb.Error as error:
+            raise PackFormatError(f"{self._path}: record {index}: {error}") from error
         if value is None:
             raise PackFormatError(
                 f"{self._path}: record {index} is missing; the shard has {self._length} records"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import PackFormatError, PackNotFoundError
 from ._files import fsync_directory
+from .base import STORAGES
 
 FORMAT = "fastdata.pack"
 VERSION = 1
@@ -118,6 +119,10 @@ class Manifest:
             raise ValueError(f"{self.samples} samples are announced, the shards hold {first}")
         if not isinstance(self.encoding.get("name"), str):
             raise ValueError("the encoding has no name")
+        if self.storage not in STORAGES:
+            raise ValueError(f"unknown storage {self.storage!r}: upgrade fastdata")
+        if not all(isinstance(name, str) for name in self.classes):
+            raise ValueError("a class name is not a string")
 
 
 def _no_pack(directory: Path) -> str:
