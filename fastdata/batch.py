@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,9 +73,26 @@ class BatchBuffer:
         return self._tensor.permute(0, 3, 1, 2)
 
 
+class _Memory(threading.local):
+    pinned = False
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def pinned_batches(pinned: bool) -> Iterator[None]:
+    """Within the block, new batches of this thread lie in pinned memory, if ``pinned``."""
+    before, _memory.pinned = _memory.pinned, pinned
+    try:
+        yield
+    finally:
+        _memory.pinned = before
+
+
 def _empty(shape: tuple[int, ...]) -> torch.Tensor:
     if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=_memory.pinned)
     # torch's own default_collate allocates shared memory in the same way.
     storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
     flat = torch.empty(0, dtype=torch.uint8).set_(storage)

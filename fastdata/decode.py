@@ -6,6 +6,7 @@ place to go to.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -244,18 +245,39 @@ def _deliver(image: Image, plan: Plan | None, out: Image | None) -> Image:
     return out
 
 
-@contextmanager
-def opencv_for_many_threads() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own, and from printing, while we run many decodes.
+class _SingleThreaded:
+    """Counts who needs OpenCV to start no threads of its own: the setting is the process's."""
 
-    Both settings are OpenCV's and so the whole process's; the old ones come back at the end.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._threads = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._threads = cv2.getNumThreads()
+                cv2.setNumThreads(0)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                cv2.setNumThreads(self._threads)
+
+
+#: ``with single_threaded_opencv:`` around work that several of our own threads share.
+single_threaded_opencv = _SingleThreaded()
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing about bad images, which we report; the whole process's setting."""
     logging: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # before and since 5
-    threads, level = cv2.getNumThreads(), logging.getLogLevel()
-    cv2.setNumThreads(0)
-    logging.setLogLevel(0)  # silent: a bad image is reported once, by us
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.setNumThreads(threads)
         logging.setLogLevel(level)

@@ -9,14 +9,23 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    default_collate,
+)
 
 from .background import BackgroundIterator
-from .batch import collate
+from .batch import collate, pinned_batches
 from .dataset import ImageDataset
+from .decode import single_threaded_opencv
 from .errors import OptionError
 from .prefetch import CUDAPrefetcher
-from .structure import as_device, move_to_device
+from .structure import as_device, map_tensors, move_to_device
+from .threads import ThreadBatches
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -45,9 +54,15 @@ class DataLoaderX(DataLoader[T_co]):
         device: where batches are to arrive; None leaves them where the workers made them.
         prefetch_batches: how many batches are made ahead; 0 makes each when it is asked for.
         batch_transform: callable on a whole batch, such as normalising or mixup.
+        worker_type: "process", as in torch, or "thread": then ``num_workers`` threads of this
+            process make whole batches, without pickling and shared memory, in pinned memory if
+            ``pin_memory`` is set. No more than ``num_workers * prefetch_factor`` batches wait.
+            It pays where the work lets go of Python's lock, as fastdata's own datasets do; any
+            map-style dataset that several threads may use works. ``get_worker_info`` is None
+            there, and all threads share the global random generators.
 
     Raises:
-        OptionError: ``prefetch_batches`` is negative.
+        OptionError: ``prefetch_batches`` is negative, or ``worker_type`` does not suit the dataset.
     """
 
     def __init__(
@@ -57,10 +72,19 @@ class DataLoaderX(DataLoader[T_co]):
         device: torch.device | str | int | None = None,
         prefetch_batches: int = 2,
         batch_transform: Callable[[Any], Any] | None = None,
+        worker_type: str = "process",
         **kwargs: Any,
     ) -> None:
         if prefetch_batches < 0:
             raise OptionError(f"prefetch_batches must be >= 0, got {prefetch_batches}")
+        if worker_type not in ("process", "thread"):
+            raise OptionError(f"worker_type must be process or thread, got {worker_type!r}")
+        if worker_type == "thread" and isinstance(dataset, IterableDataset):
+            raise OptionError(
+                "an IterableDataset cannot be shared by threads: they would all read one iterator; "
+                "use worker_type='process'"
+            )
+        self.worker_type = worker_type
         self.device = None if device is None else as_device(device)
         self.prefetch_batches = prefetch_batches
         self.batch_transform = batch_transform
@@ -76,7 +100,10 @@ class DataLoaderX(DataLoader[T_co]):
         self._end_previous()
         for dataset in image_datasets(self.dataset):
             dataset.begin_epoch()
-        source = self._ahead(super().__iter__())
+        if self.worker_type == "thread" and self.num_workers > 0:
+            source = _closing(self._thread_batches())
+        else:
+            source = self._ahead(super().__iter__())
         if self.device is None and self.batch_transform is None:
             return source
         if self.prefetch_batches == 0:
@@ -100,6 +127,32 @@ class DataLoaderX(DataLoader[T_co]):
             return batch
         with torch.no_grad():  # as in the prefetcher, where it runs steps ahead of the training
             return self.batch_transform(batch)
+
+    def _thread_batches(self) -> ThreadBatches:
+        # torch's iterators draw one number, for the seeds of their workers; the samplers' draws
+        # from the same generator come behind it.
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        return ThreadBatches(
+            self._make_batch,
+            iter(self.sampler if self.batch_sampler is None else self.batch_sampler),
+            threads=self.num_workers,
+            ahead=self.num_workers * (self.prefetch_factor or 2),
+            timeout=self.timeout,
+            start=self.worker_init_fn,
+        )
+
+    def _make_batch(self, index: Any) -> Any:
+        """One batch, in a worker thread; in pinned memory if that was asked for."""
+        dataset: Any = self.dataset
+        pinned = self.pin_memory and torch.cuda.is_available()
+        with pinned_batches(pinned), single_threaded_opencv:
+            if self.batch_sampler is None:
+                batch = self.collate_fn(dataset[index])
+            elif getattr(dataset, "__getitems__", None):
+                batch = self.collate_fn(dataset.__getitems__(index))
+            else:
+                batch = self.collate_fn([dataset[i] for i in index])
+        return map_tensors(_pin, batch) if pinned else batch
 
     def _ahead(self, source: Iterator[Any]) -> Iterator[Any]:
         if self.prefetch_batches == 0:
@@ -146,10 +199,14 @@ def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
             yield from image_datasets(part)
 
 
-def _closing(background: BackgroundIterator[Any]) -> Iterator[Any]:
-    """Its items; a consumer that stops early waits until the thread has ended."""
-    with background:
-        yield from background
+def _closing(batches: BackgroundIterator[Any] | ThreadBatches) -> Iterator[Any]:
+    """The batches; a consumer that stops early waits until the threads have ended."""
+    with batches:
+        yield from batches
+
+
+def _pin(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_pinned() else tensor.pin_memory()
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from .decode import opencv_for_many_threads
+from .decode import quiet_opencv, single_threaded_opencv
 from .encode import EncodeSettings, encode
 from .errors import DecodeError, OptionError, PackingError
 from .folder import Listing, read_file
@@ -142,7 +142,7 @@ def pack_image_folder(
     target = Path(dst)
     check_destination(Path(src), target, overwrite)
     listing = list_source(src, flat=flat, labels=labels, allow_empty=allow_empty)
-    with publishing(target, overwrite) as partial, opencv_for_many_threads():
+    with publishing(target, overwrite) as partial, quiet_opencv(), single_threaded_opencv:
         job = _Job(listing, partial, PackWriter(partial, storage, size), settings, on_error)
         try:
             job.run(workers, quiet)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import cv2
@@ -22,7 +23,8 @@ from fastdata.decode import (
     decode,
     decode_whole,
     execute,
-    opencv_for_many_threads,
+    quiet_opencv,
+    single_threaded_opencv,
 )
 from fastdata.errors import DecodeError
 from fastdata.plan import Box, Padding, Plan
@@ -391,20 +393,31 @@ class TestDamage:
 
 
 class TestOpencvSettings:
-    def test_come_back_after_an_error(self) -> None:
+    @pytest.fixture(autouse=True)
+    def three_threads(self) -> Iterator[None]:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(3)
-        try:
-            with pytest.raises(KeyError), opencv_for_many_threads():
-                assert cv2.getNumThreads() == 1
-                raise KeyError
-            assert cv2.getNumThreads() == 3
-        finally:
-            cv2.setNumThreads(threads)
+        yield
+        cv2.setNumThreads(threads)
+
+    def test_threads_come_back_after_an_error(self) -> None:
+        with pytest.raises(KeyError), single_threaded_opencv:
+            assert cv2.getNumThreads() == 1
+            raise KeyError
+        assert cv2.getNumThreads() == 3
+
+    def test_threads_come_back_when_the_last_user_is_done(self) -> None:
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(single_threaded_opencv)
+        second.enter_context(single_threaded_opencv)
+        first.close()
+        assert cv2.getNumThreads() == 1
+        second.close()
+        assert cv2.getNumThreads() == 3
 
     def test_warnings_are_silent_inside_only(self, capfd: pytest.CaptureFixture[str]) -> None:
         damaged = cut("BMP RGB")
-        with opencv_for_many_threads(), pytest.raises(DecodeError):
+        with quiet_opencv(), pytest.raises(DecodeError):
             decode_whole(damaged)
         assert capfd.readouterr().err == ""
         with pytest.raises(DecodeError):

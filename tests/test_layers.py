@@ -14,7 +14,7 @@ ORDER = [
     "header", "jpeg", "structure", "background", "prefetch", "parallel",
     "folder", "labels", "shards", "publish", "decode", "encode", "transforms", "batch",
     # L2
-    "pack", "verify", "unpack", "info", "dataset", "loader",
+    "pack", "verify", "unpack", "info", "dataset", "threads", "loader",
     # L3
     "cli", "__init__", "__main__",
 ]  # fmt: skip

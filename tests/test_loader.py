@@ -88,6 +88,7 @@ WORKERS = [
     pytest.param({"num_workers": 0}, id="no workers"),
     pytest.param({"num_workers": 2}, id="workers"),
     pytest.param({"num_workers": 2, "persistent_workers": True}, id="persistent"),
+    pytest.param({"num_workers": 2, "worker_type": "thread"}, id="threads"),
 ]
 workers = pytest.mark.parametrize("kind", WORKERS)
 ahead = pytest.mark.parametrize("prefetch", [0, 1, 3])

@@ -363,6 +363,7 @@ class TestRandomResizedCrop:
             {"ratio": (0.0, 1.0)},
             {"ratio": (2.0, 1.0)},
             {"ratio": (math.nan, 1.0)},
+            {"scale": (0.1, 0.2, 0.3)},
         ],
     )
     def test_ranges_that_are_none(self, options: dict[str, Any]) -> None:

@@ -416,6 +416,11 @@ class TestRandomness:
         numbers = [number for numbers in forward.values() for number in numbers]
         assert len(set(numbers)) == len(numbers)
 
+    def test_neighbours_share_no_number(self) -> None:
+        keys = [(seed, epoch, i) for seed in (0, 1) for epoch in range(4) for i in range(4)]
+        numbers = np.concatenate([sample_generator(*key).random(100) for key in keys])
+        assert len(np.unique(numbers)) == len(numbers)
+
     def test_samples_and_epochs_are_uncorrelated(self) -> None:
         first = np.array(
             [[sample_generator(0, epoch, i).random() for i in range(2000)] for epoch in range(4)]

@@ -58,6 +58,14 @@ def probability(p: float) -> float:
     return p
 
 
+def span(name: str, bounds: Sequence[float], zero: bool = True) -> tuple[float, float]:
+    """``bounds`` as (low, high); OptionError for anything else, negative or, if asked, zero."""
+    if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] or (bounds[0] == 0 and not zero):
+        sign = "<=" if zero else "<"
+        raise OptionError(f"{name} must be (low, high) with 0 {sign} low <= high, got {bounds!r}")
+    return bounds[0], bounds[1]
+
+
 def four_sides(padding: Size) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) from 1, 2 (sides, ends) or 4 numbers; OptionError otherwise."""
     left, top, right, bottom = (whole_numbers("padding", padding, (1, 2, 4), least=0) * 4)[:4]

@@ -13,8 +13,9 @@ import torch
 from ..decode import execute
 from ..errors import OptionError
 from ..plan import Box, Padding, PaddingMode, Plan
+from . import _options as options
 from ._image import as_chw, as_hwc
-from ._options import Size, four_sides, interpolation_name, pair, probability, rgb, whole_numbers
+from ._options import Size
 from ._random import Generator, draw_below, torch_seeded_generator
 
 
@@ -69,13 +70,13 @@ class Resize(GeometricTransform):
         max_size: int | None = None,
         antialias: bool = True,
     ) -> None:
-        self.size = whole_numbers("size", size, (1, 2), least=1)
+        self.size = options.whole_numbers("size", size, (1, 2), least=1)
         if max_size is not None and (len(self.size) == 2 or max_size <= self.size[0]):
             raise OptionError(
                 f"max_size must be larger than a size given as one number; got size={size!r}, "
                 f"max_size={max_size}"
             )
-        self.interpolation = interpolation_name(interpolation)
+        self.interpolation = options.interpolation_name(interpolation)
         self.max_size = max_size
         self.antialias = bool(antialias)
 
@@ -101,7 +102,7 @@ class CenterCrop(GeometricTransform):
     """Keep the centre of ``size`` pixels; a smaller image is padded with black first."""
 
     def __init__(self, size: Size) -> None:
-        self.size = pair(size)
+        self.size = options.pair(size)
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
         """Plan the crop; nothing is drawn."""
@@ -137,10 +138,10 @@ class RandomCrop(GeometricTransform):
     ) -> None:
         if padding_mode not in get_args(PaddingMode):
             raise OptionError(f"padding_mode must be one of {get_args(PaddingMode)}")
-        self.size = pair(size)
-        self.padding = None if padding is None else four_sides(padding)
+        self.size = options.pair(size)
+        self.padding = None if padding is None else options.four_sides(padding)
         self.pad_if_needed = pad_if_needed
-        self.fill = rgb(fill)
+        self.fill = options.rgb(fill)
         self.padding_mode: PaddingMode = padding_mode
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
@@ -192,16 +193,12 @@ class RandomResizedCrop(GeometricTransform):
         interpolation: Any = "bilinear",
         antialias: bool = True,
     ) -> None:
-        if not 0 <= scale[0] <= scale[1]:
-            raise OptionError(f"scale must be (low, high) with 0 <= low <= high, got {scale!r}")
-        if not 0 < ratio[0] <= ratio[1]:
-            raise OptionError(f"ratio must be (low, high) with 0 < low <= high, got {ratio!r}")
-        self.size = pair(size)
-        self.scale = scale
-        self.ratio = ratio
-        self.interpolation = interpolation_name(interpolation)
+        self.size = options.pair(size)
+        self.scale = options.span("scale", scale)
+        self.ratio = options.span("ratio", ratio, zero=False)
+        self.interpolation = options.interpolation_name(interpolation)
         self.antialias = bool(antialias)
-        self._log_ratio = math.log(ratio[0]), math.log(ratio[1])
+        self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
         """Plan crop and resize; draws area and ratio per try, then row and column."""
@@ -234,7 +231,7 @@ class RandomHorizontalFlip(GeometricTransform):
     """Mirror left and right with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = probability(p)
+        self.p = options.probability(p)
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
         """Plan the flip; draws one number."""
@@ -245,7 +242,7 @@ class RandomVerticalFlip(GeometricTransform):
     """Mirror top and bottom with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = probability(p)
+        self.p = options.probability(p)
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
         """Plan the flip; draws one number."""
