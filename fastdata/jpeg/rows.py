@@ -16,7 +16,7 @@ Buffer = bytes | memoryview
 
 _SEQUENTIAL = (0xC0, 0xC1)  # SOF0 and SOF1; the Huffman-coded frames that are not progressive
 _OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frame headers
-_SOS, _APP2 = 0xDA, 0xE2
+_SOS, _DRI, _APP2 = 0xDA, 0xDD, 0xE2
 # "Fancy" chroma upsampling looks one chroma row aside, which is two rows of pixels.
 _MARGIN = 2
 
@@ -80,6 +80,8 @@ def _find_frame(data: Buffer) -> int | None:
             return None
         elif marker == _APP2 and data[position + 4 : position + 8] == b"MPF\0":
             return None  # more images behind this one, so the last end marker is not its own
+        elif marker == _DRI and data[position + 4 : position + 6] != b"\0\0":
+            return None  # libjpeg would report the restart markers behind the last row on stderr
         position += 2 + (data[position + 2] << 8 | data[position + 3])
     return None
 
