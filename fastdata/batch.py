@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
-from .decode import Image
+from .render import Image
 
 
 class SampleBatch(list[Any]):

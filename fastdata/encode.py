@@ -10,9 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .decode import Image, decode_whole
+from .decode import decode_whole
 from .errors import DecodeError, OptionError
 from .header import probe
+from .render import Image
 from .sample import Record
 
 CHECKS = ("decode", "header")

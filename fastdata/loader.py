@@ -20,9 +20,9 @@ from torch.utils.data import (
 
 from .background import BackgroundIterator
 from .batch import collate, pinned_batches
-from .dataset import ImageDataset
-from .decode import single_threaded_opencv
 from .errors import OptionError
+from .image_dataset import ImageDataset
+from .opencv import single_threaded_opencv
 from .prefetch import CUDAPrefetcher
 from .structure import as_device, map_tensors, move_to_device
 from .threads import ThreadBatches

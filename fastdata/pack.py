@@ -15,11 +15,11 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from .decode import quiet_opencv, single_threaded_opencv
 from .encode import EncodeSettings, encode
 from .errors import DecodeError, OptionError, PackingError
 from .folder import Listing, read_file
 from .labels import list_source
+from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import available_cores, ordered_map
 from .publish import check_destination, publishing, storage_errors
 from .sample import Record, Sample

@@ -1,12 +1,11 @@
 """Geometry as data: what to cut out of an image, how to resize it, how to flip it.
 
 A transform does not touch pixels. It extends a ``Plan``, which needs only the image's height and
-width; ``fastdata.decode`` then executes the plan in the cheapest way it knows.
+width; ``fastdata.decode`` and ``fastdata.render`` then execute it in the cheapest way they know.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -33,8 +32,7 @@ class Padding(NamedTuple):
     mode: PaddingMode = "constant"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Geometry in normal form; each method returns the plan with one more step.
 
     The steps run in this order: take ``box`` of the input, resize it to ``size``, add ``padding``,
@@ -103,9 +101,9 @@ class Plan:
             left = self.width - left - width
         if self._only_crops:
             inner = Box(self.box.top + top, self.box.left + left, height, width)
-            return replace(self, box=inner, size=(height, width), window=Box(0, 0, height, width))
+            return self._replace(box=inner, size=(height, width), window=Box(0, 0, height, width))
         window = Box(self.window.top + top, self.window.left + left, height, width)
-        return replace(self, window=window)
+        return self._replace(window=window)
 
     def resize(
         self,
@@ -121,8 +119,7 @@ class Plan:
         mirrored = interpolation == "nearest" and (self.hflip or self.vflip)
         if self.resizes or mirrored or not self._keeps_whole:
             return self._then().resize(height, width, interpolation, antialias)
-        return replace(
-            self,
+        return self._replace(
             size=(height, width),
             window=Box(0, 0, height, width),
             interpolation=interpolation,
@@ -141,15 +138,15 @@ class Plan:
         if self.vflip:
             top, bottom = bottom, top
         window = Box(0, 0, self.height + top + bottom, self.width + left + right)
-        return replace(self, padding=Padding(left, top, right, bottom, fill, mode), window=window)
+        return self._replace(padding=Padding(left, top, right, bottom, fill, mode), window=window)
 
     def flip_horizontal(self) -> Plan:
         """Mirror left and right."""
-        return replace(self, hflip=not self.hflip)
+        return self._replace(hflip=not self.hflip)
 
     def flip_vertical(self) -> Plan:
         """Mirror top and bottom."""
-        return replace(self, vflip=not self.vflip)
+        return self._replace(vflip=not self.vflip)
 
     def _then(self) -> Plan:
         return Plan.whole(self.height, self.width, before=self)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Subset, default_collate
 import fastdata
 from fastdata import transforms as T
 from fastdata.batch import SampleBatch, collate
-from fastdata.dataset import ImageDataset
+from fastdata.image_dataset import ImageDataset
 
 Opener = Callable[..., ImageDataset]
 

@@ -18,16 +18,11 @@ from images import encoded, picture
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fastdata.decode import (
-    apply_orientation,
-    decode,
-    decode_whole,
-    execute,
-    quiet_opencv,
-    single_threaded_opencv,
-)
+from fastdata.decode import decode, decode_whole
 from fastdata.errors import DecodeError
+from fastdata.opencv import quiet_opencv, single_threaded_opencv
 from fastdata.plan import Box, Padding, Plan
+from fastdata.render import apply_orientation, execute
 from fastdata.sample import EncodedImage
 
 Pixels = NDArray[np.uint8]

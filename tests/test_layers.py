@@ -12,9 +12,10 @@ ORDER = [
     "version", "errors", "sample", "plan",
     # L1
     "header", "jpeg", "structure", "background", "prefetch", "parallel",
-    "folder", "labels", "shards", "publish", "decode", "encode", "transforms", "batch",
+    "folder", "labels", "shards", "publish",
+    "opencv", "render", "decode", "encode", "transforms", "batch",
     # L2
-    "pack", "verify", "unpack", "info", "dataset", "threads", "loader",
+    "pack", "verify", "unpack", "info", "image_dataset", "dataset", "threads", "loader",
     # L3
     "cli", "__init__", "__main__",
 ]  # fmt: skip

@@ -14,9 +14,9 @@ from images import picture
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastdata.decode import execute
 from fastdata.errors import DecodeError
 from fastdata.plan import Box, Padding, Plan
+from fastdata.render import execute
 
 Pixels = NDArray[np.uint8]
 FILL = (9, 120, 250)

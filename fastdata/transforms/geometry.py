@@ -10,9 +10,9 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from ..decode import execute
 from ..errors import OptionError
 from ..plan import Box, Padding, PaddingMode, Plan
+from ..render import execute
 from . import _options as options
 from ._image import as_chw, as_hwc
 from ._options import Size

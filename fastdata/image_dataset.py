@@ -1,0 +1,229 @@
+"""What a map-style dataset of images does, wherever its images come from."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex, overload
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, get_worker_info
+
+from .batch import BatchBuffer, SampleBatch
+from .decode import decode
+from .errors import DecodeError, OptionError, PackFormatError, SampleError
+from .plan import Plan
+from .render import Image, execute
+from .sample import EncodedImage, KeyTable
+from .transforms._image import as_chw
+from .transforms._random import Generator, sample_generator
+from .transforms.compose import Pipeline
+
+Transform = Callable[[Any], Any]
+
+
+class SampleList(Sequence[tuple[str, int]]):
+    """``(key, target)`` by index, made when asked for, whatever the number of samples."""
+
+    def __init__(self, keys: KeyTable, targets: NDArray[np.int64]) -> None:
+        self._keys = keys
+        self._targets = targets
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[str, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, int]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> tuple[str, int] | list[tuple[str, int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._keys[index], int(self._targets[index])
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} samples (key, target)>"
+
+
+class ImageDataset(Dataset[tuple[Any, Any]], ABC):
+    """What both datasets share: transforms, randomness, epochs and batches.
+
+    ``ds[i]`` is ``(image, target)``. Without a transform the image is an HWC uint8 RGB ndarray in
+    memory of its own; with a geometric transform it is a CHW uint8 tensor, cropped and resized
+    while decoding. Orientation tags are ignored, as torchvision's ImageFolder does, unless
+    ``apply_exif_orientation`` is set.
+
+    A transform's randomness depends on (seed, epoch, index) alone. ``DataLoaderX`` counts epochs
+    by itself; with another loader call ``set_epoch`` before each epoch, or every epoch sees the
+    same crops. Workers that persist see the new epoch, too.
+
+    May be used by several threads at once, in forked and spawned processes, and pickled.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Transform | None,
+        target_transform: Transform | None,
+        seed: int | None,
+        apply_exif_orientation: bool,
+    ) -> None:
+        self.root = os.fspath(root)
+        self.target_transform = target_transform
+        self.transform = transform
+        self.apply_exif_orientation = apply_exif_orientation
+        self.seed = int(torch.randint(2**63 - 1, ()).item()) if seed is None else int(seed)
+        if not 0 <= self.seed < 2**64:
+            raise OptionError(f"seed must be a 64-bit number >= 0, got {seed}")
+        # Shared memory, so that workers which persist over epochs see set_epoch.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._epoch_is_new = True
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """Class names; a target is an index into them."""
+
+    @property
+    @abstractmethod
+    def keys(self) -> KeyTable:
+        """The samples' names by index: POSIX paths relative to the folder."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> NDArray[np.int64]:
+        """The samples' classes by index, read-only; −1 where there is none."""
+
+    @abstractmethod
+    def _encoded(self, index: int) -> EncodedImage:
+        """The undecoded image of sample ``index``."""
+
+    @property
+    def samples(self) -> SampleList:
+        """``(key, target)`` by index."""
+        return SampleList(self.keys, self.targets)
+
+    @property
+    def imgs(self) -> SampleList:
+        """torchvision's other name for ``samples``."""
+        return self.samples
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The target of each class name."""
+        return {name: i for i, name in enumerate(self.classes)}
+
+    @property
+    def transform(self) -> Transform | None:
+        """The transform of images; may be replaced at any time before workers start."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Transform | None) -> None:
+        self._transform = transform
+        self._pipeline = Pipeline.of(transform)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the transforms' randomness belongs to."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (≥ 0), also for workers that are already running."""
+        if epoch < 0:
+            raise OptionError(f"an epoch is a number >= 0, got {epoch}")
+        self._epoch.fill_(epoch)
+        self._epoch_is_new = True
+
+    def begin_epoch(self) -> None:
+        """Go to the next epoch, unless ``set_epoch`` has just chosen one; a loader calls this."""
+        if not self._epoch_is_new:
+            self._epoch.add_(1)
+        self._epoch_is_new = False
+
+    @property
+    def background_safe(self) -> bool:
+        """Whether reading in another thread changes nothing: no foreign code, no global RNG."""
+        return self._pipeline.own and self.target_transform is None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
+        _calm_opencv()
+        i = range(len(self))[index]  # negative indices, and IndexError past either end
+        rng = sample_generator(self.seed, self.epoch, i)
+        image: Any = self._read(i, rng)
+        if self._pipeline.head:
+            image = as_chw(image)
+        return self._pipeline.finish(image, rng), self._target(i)
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, Any]]:
+        """The samples at ``indices``; where images share a size, as a ``SampleBatch``."""
+        pipeline = self._pipeline
+        if not pipeline.head:
+            return [self[i] for i in indices]
+        _calm_opencv()
+        everything, epoch, elementwise = range(len(self)), self.epoch, pipeline.elementwise
+        buffer = BatchBuffer(len(indices))
+        images: list[Any] = []
+        targets = []
+        for row, i in enumerate(everything[index] for index in indices):
+            rng = sample_generator(self.seed, epoch, i)
+            image = self._read(i, rng, buffer, row)
+            images.append(image if elementwise else pipeline.finish(as_chw(image), rng))
+            targets.append(self._target(i))
+        if elementwise and buffer.full:
+            return SampleBatch(pipeline.finish_batch(buffer.images()), targets)
+        if elementwise:
+            images = [pipeline.finish_batch(as_chw(image)) for image in images]
+        return list(zip(images, targets, strict=True))
+
+    def _read(
+        self, index: int, rng: Generator, buffer: BatchBuffer | None = None, row: int = 0
+    ) -> Image:
+        try:
+            encoded = self._encoded(index)
+            if encoded.height:
+                plan = self._pipeline.plan(*encoded.oriented_size, rng)
+                return decode(encoded, plan, out=_row(buffer, row, plan))
+            pixels = decode(encoded)  # only decoding tells the size
+            plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
+            return execute(pixels, plan, out=_row(buffer, row, plan))
+        except (DecodeError, PackFormatError, OSError, ValueError) as error:
+            raise SampleError(f"{self.root}: {self._describe(index)}: {error}") from error
+
+    def _target(self, index: int) -> Any:
+        target = int(self.targets[index])
+        return target if self.target_transform is None else self.target_transform(target)
+
+    def _describe(self, index: int) -> str:
+        try:
+            return f"sample {index} ({self.keys[index]!r})"
+        except UnicodeDecodeError:
+            return f"sample {index} (its key is damaged)"
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.root!r}, {len(self)} samples, "
+            f"{len(self.classes)} classes, transform={self.transform!r})"
+        )
+
+
+def _row(buffer: BatchBuffer | None, row: int, plan: Plan | None) -> Image | None:
+    return buffer.row(row, plan.height, plan.width) if buffer is not None and plan else None
+
+
+def _calm_opencv() -> None:
+    """In a worker process, keep OpenCV from starting a thread for each core of the machine."""
+    global _calm_pid
+    if _calm_pid != os.getpid() and get_worker_info() is not None:
+        cv2.setNumThreads(0)
+        _calm_pid = os.getpid()
+
+
+_calm_pid = -1
