@@ -1,7 +1,46 @@
-"""Reading less of a JPEG than all of it, without changing one pixel. Knows nothing of packs."""
+"""Reading less of a JPEG than all of it, without changing one pixel. Knows nothing of packs.
+
+Any sequential JPEG can be cut below the last row that is wanted (``first_rows``). A sliceable one,
+losslessly restart-marked when it is packed, can be cut on all four sides.
+
+A baseline JPEG is one stream of Huffman codes: to see its lower right corner, a decoder has to go
+through all of it. Restart markers (ITU-T T.81 E.1.4) make intervals that start at a byte and depend
+on nothing before them. ``transcode`` puts one every few MCUs, without changing a coefficient, and
+an index of them into an APP9 segment; the record is still a JPEG file that every decoder reads,
+with the same pixels. ``Slicer`` copies the intervals that a box touches into a smaller JPEG file,
+whose decode is, bit for bit, a part of the whole decode.
+
+Reading order: _rows; _header, _index, _transcode, _slicer; then the kernels, _bits, _tables, _walk
+and _cut, which numba compiles when they are first used.
+"""
 
 from __future__ import annotations
 
-from .rows import first_rows
+from ._header import Reason
+from ._rows import first_rows
+from ._slicer import Slice, Slicer, find_index
+from ._transcode import Transcoded, transcode
 
-__all__ = ["first_rows"]
+__all__ = [
+    "Reason",
+    "Slice",
+    "Slicer",
+    "Transcoded",
+    "available",
+    "find_index",
+    "first_rows",
+    "transcode",
+]
+
+
+def available() -> bool:
+    """Whether numba can be imported; if so, the kernels are loaded now, and compiled if need be.
+
+    Call it before worker processes start: they then inherit the kernels, or find them in numba's
+    cache. Where it is False, ``transcode`` and ``Slicer`` raise ImportError.
+    """
+    try:
+        from . import _cut, _walk  # noqa: F401
+    except ImportError:
+        return False
+    return True

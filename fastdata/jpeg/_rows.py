@@ -39,6 +39,8 @@ _scratch = _Scratch()
 def first_rows(data: Buffer, rows: int, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """The JPEG of at least the first ``rows`` pixel rows; they decode to the very same pixels.
 
+    OpenCV may refuse the result where hardly any scan is left; then decode the whole file.
+
     Args:
         data: a whole JPEG file.
         rows: how many rows are wanted, at least 1.

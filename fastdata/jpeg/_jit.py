@@ -1,0 +1,45 @@
+"""The one place that knows numba: a typed decorator for kernels.
+
+Kernel modules import this and are themselves imported on first use only, so that importing fastdata
+does not import numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+READ = "Array(uint8, 1, 'C', readonly=True)"  # the type of bytes that a kernel only reads
+
+# NumPy's types in kernels, where Python's integers would be ambiguous; mypy sees plain numbers.
+i64 = cast(Callable[[Any], int], np.int64)
+u64 = cast(Callable[[Any], int], np.uint64)
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def jit(signature: str) -> Callable[[Kernel], Kernel]:
+    """Compile a function for one signature, when its module is imported, without the GIL.
+
+    The machine code is kept in numba's cache: ``NUMBA_CACHE_DIR`` where it is set, else
+    ``__pycache__`` beside the source, else (an installation that cannot be written to) the user's
+    cache directory. Where none of them can be written to, each process compiles for itself.
+
+    Hazard when editing: the cache notices a change of a kernel's own file, but not of a kernel that
+    it calls in another file (``_walk`` calls ``_bits`` and ``_tables``). Touch both.
+    """
+    from numba import njit
+
+    def compile_kernel(function: Kernel) -> Kernel:
+        compiled: Any
+        try:
+            compiled = njit(signature, nogil=True, cache=True)(function)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            compiled = njit(signature, nogil=True)(function)
+        return cast(Kernel, compiled)
+
+    return compile_kernel
