@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import fastdata
 
-from .encode import CHECKS, ENCODERS
+from .encode import CHECKS, DEFAULT_ENCODING, ENCODERS
 from .errors import FastdataError, OptionError
 from .info import pack_info
 from .pack import pack_image_folder
@@ -128,7 +128,10 @@ def _add_pack(commands: Any) -> None:
     pack.add_argument("--allow-empty", action="store_true", help="accept classes without images")
     pack.add_argument("--storage", choices=STORAGES, default="lmdb", help="default: lmdb")
     pack.add_argument(
-        "--encoding", choices=ENCODERS, default="keep", help="default: keep the files' bytes"
+        "--encoding",
+        choices=ENCODERS,
+        default=DEFAULT_ENCODING,
+        help="default: sliceable; keep stores the files' own bytes",
     )
     size = pack.add_mutually_exclusive_group()
     size.add_argument(

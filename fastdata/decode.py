@@ -6,24 +6,41 @@ place to go to.
 
 from __future__ import annotations
 
+import threading
+import warnings
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 
+from . import jpeg
 from .errors import DecodeError
 from .header import sniff
-from .jpeg import first_rows
-from .plan import Plan
+from .jpeg import Slicer, first_rows
+from .plan import Box, Plan
 from .render import Image, apply_orientation, execute
 from .sample import EncodedImage
 
 Buffer = bytes | memoryview
 
+# OpenCV names the reduced modes for greyscale; what they add to them for colour is BGR's flag.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _COLOR_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode(image: EncodedImage, plan: Plan | None = None, *, out: Image | None = None) -> Image:
+def decode(
+    image: EncodedImage,
+    plan: Plan | None = None,
+    *,
+    out: Image | None = None,
+    reduce: bool = False,
+) -> Image:
     """Decode an image, then rotate, crop, resize and flip it as asked.
 
     Greyscale, palette, alpha (dropped), 16-bit (its high byte), CMYK and an animation's first
@@ -36,6 +53,8 @@ def decode(image: EncodedImage, plan: Plan | None = None, *, out: Image | None =
         plan: geometry, in the coordinates of the image after its orientation is applied.
         out: C-contiguous HWC uint8 array of the result's shape to write into; it is then also
             returned.
+        reduce: allow decoding a JPEG at 1/2, 1/4 or 1/8 of its size, by leaving out its high
+            frequencies, where the plan shrinks at least that much. It changes pixels.
 
     Returns:
         HWC uint8 RGB, 0 to 255, C-contiguous and writable, in memory of its own (or ``out``).
@@ -45,28 +64,95 @@ def decode(image: EncodedImage, plan: Plan | None = None, *, out: Image | None =
             ``image`` announces.
         ValueError: ``out`` has another shape, type or layout.
     """
-    pixels = _raw_pixels(image) if image.raw else _upper_pixels(image, plan)
-    if pixels is None:
-        pixels = decode_whole(image.data)
-        if image.height and pixels.shape[:2] != (image.height, image.width):
-            found = f"{pixels.shape[0]}x{pixels.shape[1]}"
-            raise DecodeError(f"expected {image.height}x{image.width} pixels, found {found}")
+    if image.raw:
+        pixels = _raw_pixels(image)
+    elif plan is None or not image.height or image.orientation != 1:
+        pixels = _whole_pixels(image)
+    else:
+        pixels, plan = _needed_pixels(image, plan, reduce)
     result = execute(apply_orientation(pixels, image.orientation), plan, out=out)
     return result if result.flags.c_contiguous and result.flags.writeable else result.copy()
 
 
-def _upper_pixels(image: EncodedImage, plan: Plan | None) -> Image | None:
-    """A JPEG's pixels down to the last row that the plan takes; None if all have to be decoded."""
-    if plan is None or not image.height or image.orientation != 1:
-        return None
+def _whole_pixels(image: EncodedImage) -> Image:
+    pixels = decode_whole(image.data)
+    if image.height and pixels.shape[:2] != (image.height, image.width):
+        found = f"{pixels.shape[0]}x{pixels.shape[1]}"
+        raise DecodeError(f"expected {image.height}x{image.width} pixels, found {found}")
+    return pixels
+
+
+def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image, Plan]:
+    """A part of the image with all pixels that the plan takes, and the plan for that part."""
     box = plan.first.box
-    shorter = first_rows(image.data, box.top + box.height, (image.height, image.width))
-    if shorter is None:
-        return None
-    try:
-        return decode_whole(shorter.data)
-    except DecodeError:  # damaged, or a decoder that insists on an end: let the whole file tell
-        return None
+    by = _reduction(image.data, plan.first) if reduce else 1
+    slicer = _slicers.get() if image.slice_index else None
+    if slicer is not None:
+        part = slicer.slice(image.data, image.slice_index, box)
+        if part is not None:
+            box = Box(part.top, part.left, box.height, box.width)
+            return _reduced(part.data.data, plan.from_box(box), by)
+    else:
+        shorter = first_rows(image.data, box.top + box.height, (image.height, image.width))
+        if shorter is not None:
+            # Damaged, or a decoder that insists on an end: then the whole file is to tell.
+            with suppress(DecodeError):
+                return _reduced(shorter.data, plan, by)
+    return (_whole_pixels(image), plan) if by == 1 else _reduced(image.data, plan, by)
+
+
+def _reduced(data: Buffer, plan: Plan, by: int) -> tuple[Image, Plan]:
+    """Decode at 1/``by`` of the size, and the plan for that."""
+    pixels = decode_whole(data, by)
+    if by == 1:
+        return pixels, plan
+    top, left, height, width = (round(length / by) for length in plan.first.box)
+    height = min(height, pixels.shape[0] - top)
+    width = min(width, pixels.shape[1] - left)
+    return pixels, plan.from_box(Box(top, left, height, width))
+
+
+def _reduction(data: Buffer, plan: Plan) -> int:
+    """How far a JPEG may be reduced while it is decoded: to no less than the plan resizes to."""
+    if data[:2] != b"\xff\xd8":
+        return 1
+    room = min(plan.box.height // plan.size[0], plan.box.width // plan.size[1])
+    return next((by for by in (8, 4, 2) if by <= room), 1)
+
+
+class _Slicers(threading.local):
+    """One slicer a thread, since each has memory of its own."""
+
+    def __init__(self) -> None:
+        self._slicer: Slicer | None = None
+        self._tried = False
+
+    def get(self) -> Slicer | None:
+        if not self._tried:
+            self._tried = True
+            self._slicer = Slicer() if load_kernels() else None
+        return self._slicer
+
+
+_slicers = _Slicers()
+
+
+def load_kernels() -> bool:
+    """Load the compiled kernels now; False, with a warning, where numba cannot be imported.
+
+    Worker processes that are forked afterwards have them, too.
+    """
+    global _told
+    if jpeg.available():
+        return True
+    if not _told:
+        _told = True
+        message = "numba cannot be imported, so images are decoded whole: pip install numba"
+        warnings.warn(message, stacklevel=2)
+    return False
+
+
+_told = False
 
 
 def _raw_pixels(image: EncodedImage) -> Image:
@@ -77,13 +163,16 @@ def _raw_pixels(image: EncodedImage) -> Image:
     return pixels.reshape(image.height, image.width, 3)
 
 
-def decode_whole(data: Buffer) -> Image:
-    """Decode every pixel to HWC uint8 RGB in a new array, ignoring any orientation tag."""
+def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
+    """Decode every pixel to HWC uint8 RGB in a new array, ignoring any orientation tag.
+
+    With ``reduce_by`` 2, 4 or 8, height and width are divided by it, rounded up.
+    """
     if len(data) == 0:
         raise DecodeError("expected an encoded image, found 0 bytes")
     source = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(source, _COLOR_FLAGS)
+        image = cv2.imdecode(source, _COLOR_FLAGS | _REDUCED[reduce_by])
         if image is not None and sniff(data) == "avif":
             image = _without_alpha(source, image)
     except cv2.error as error:

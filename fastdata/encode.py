@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from . import jpeg
 from .decode import decode_whole
 from .errors import DecodeError, OptionError
 from .header import probe
@@ -17,6 +18,7 @@ from .render import Image
 from .sample import Record
 
 CHECKS = ("decode", "header")
+DEFAULT_ENCODING = "sliceable"
 DEFAULT_QUALITY = 90
 _MOST_BYTES = 2**32 - 1
 
@@ -26,8 +28,9 @@ class EncodeSettings:
     """How images are stored.
 
     Attributes:
-        encoding: "keep" (the file's own bytes), "jpeg", "png" (both re-encoded) or "raw" (HWC
-            uint8 RGB pixels).
+        encoding: "sliceable" (JPEGs rewritten without loss, so that a part of one can be decoded;
+            other files as they are), "keep" (the file's own bytes), "jpeg", "png" (both
+            re-encoded) or "raw" (HWC uint8 RGB pixels).
         resize_short: shrink so that the shorter side has this many pixels.
         max_side: shrink so that the longer side has at most this many pixels.
         quality: JPEG quality, 1 to 100 (default 90).
@@ -37,7 +40,7 @@ class EncodeSettings:
         OptionError: the options contradict each other.
     """
 
-    encoding: str = "keep"
+    encoding: str = DEFAULT_ENCODING
     resize_short: int | None = None
     max_side: int | None = None
     quality: int | None = None
@@ -57,8 +60,8 @@ class EncodeSettings:
             (len(sides) > 1, "resize_short and max_side exclude each other"),
             (any(side < 1 for side in sides), "resize_short and max_side must be >= 1"),
             (
-                bool(sides) and self.encoding == "keep",
-                "encoding 'keep' stores files as they are and cannot resize: "
+                bool(sides) and self.encoding in ("sliceable", "keep"),
+                f"encoding {self.encoding!r} keeps every pixel and cannot resize: "
                 "choose encoding jpeg, png or raw",
             ),
             (
@@ -71,7 +74,8 @@ class EncodeSettings:
             ),
             (
                 self.check == "header" and self.encoding != "keep",
-                f"check 'header' does not decode, encoding {self.encoding!r} has to",
+                f"check 'header' does not decode, encoding {self.encoding!r} has to: "
+                "choose encoding keep",
             ),
         ]
         for broken, message in rules:
@@ -98,22 +102,50 @@ def encode(data: bytes, settings: EncodeSettings) -> Record:
 def _keep(data: bytes, settings: EncodeSettings) -> Record:
     if settings.check == "header":
         header = probe(data)
-        return _record(data, header.height, header.width, header.orientation)
-    height, width = decode_whole(data).shape[:2]
-    return _record(data, height, width, orientation_of(data))
+        return _sized_record(data, header.height, header.width, header.orientation)
+    return _record(data, decode_whole(data), orientation_of(data))
+
+
+def _sliceable(data: bytes, settings: EncodeSettings) -> Record:
+    return _sliced(data, decode_whole(data), orientation_of(data))
 
 
 def _jpeg(data: bytes, settings: EncodeSettings) -> Record:
+    image = _shrunk(decode_whole(data), settings)
     quality = settings.quality or DEFAULT_QUALITY
-    return _compressed(data, settings, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    encoded = _compressed(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not jpeg.available():
+        return _record(encoded, image, orientation_of(data))
+    return _sliced(encoded, decode_whole(encoded), orientation_of(data))
 
 
 def _png(data: bytes, settings: EncodeSettings) -> Record:
-    return _compressed(data, settings, ".png", [])
-
-
-def _compressed(data: bytes, settings: EncodeSettings, suffix: str, options: list[int]) -> Record:
     image = _shrunk(decode_whole(data), settings)
+    return _record(_compressed(image, ".png", []), image, orientation_of(data))
+
+
+def _raw(data: bytes, settings: EncodeSettings) -> Record:
+    image = _shrunk(decode_whole(data), settings)
+    return _record(image.tobytes(), image, orientation_of(data))
+
+
+def _sliced(data: bytes, image: Image, orientation: int) -> Record:
+    """The sliceable form if it decodes to the very same pixels, else the bytes as they are."""
+    result = jpeg.transcode(data)
+    if isinstance(result, jpeg.Reason):
+        return replace(_record(data, image, orientation), verbatim=result.value)
+    try:
+        same = np.array_equal(decode_whole(result.record), image)
+    except DecodeError:
+        same = False
+    if not same:
+        verbatim = "its sliceable form does not decode to the same pixels"
+        return replace(_record(data, image, orientation), verbatim=verbatim)
+    record = _record(result.record, image, orientation)
+    return replace(record, slice_index=result.index_offset)
+
+
+def _compressed(image: Image, suffix: str, options: list[int]) -> bytes:
     try:
         done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     except cv2.error as error:
@@ -121,15 +153,11 @@ def _compressed(data: bytes, settings: EncodeSettings, suffix: str, options: lis
     if not done:
         size = f"{image.shape[0]}x{image.shape[1]}"
         raise DecodeError(f"OpenCV cannot encode an image of {size} as {suffix}")
-    return _record(encoded.tobytes(), image.shape[0], image.shape[1], orientation_of(data))
-
-
-def _raw(data: bytes, settings: EncodeSettings) -> Record:
-    image = _shrunk(decode_whole(data), settings)
-    return _record(image.tobytes(), image.shape[0], image.shape[1], orientation_of(data))
+    return encoded.tobytes()
 
 
 ENCODERS: dict[str, Callable[[bytes, EncodeSettings], Record]] = {
+    "sliceable": _sliceable,
     "keep": _keep,
     "jpeg": _jpeg,
     "png": _png,
@@ -159,7 +187,11 @@ def orientation_of(data: bytes) -> int:
         return 1
 
 
-def _record(data: bytes, height: int, width: int, orientation: int) -> Record:
+def _record(data: bytes, image: Image, orientation: int) -> Record:
+    return _sized_record(data, image.shape[0], image.shape[1], orientation)
+
+
+def _sized_record(data: bytes, height: int, width: int, orientation: int) -> Record:
     if len(data) > _MOST_BYTES:
         raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
     return Record(data, height, width, orientation, zlib.crc32(data))

@@ -71,11 +71,15 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         target_transform: Transform | None,
         seed: int | None,
         apply_exif_orientation: bool,
+        decode_scale: str | None,
     ) -> None:
         self.root = os.fspath(root)
         self.target_transform = target_transform
         self.transform = transform
         self.apply_exif_orientation = apply_exif_orientation
+        if decode_scale not in (None, "auto"):
+            raise OptionError(f"decode_scale must be None or 'auto', got {decode_scale!r}")
+        self.decode_scale = decode_scale
         self.seed = int(torch.randint(2**63 - 1, ()).item()) if seed is None else int(seed)
         if not 0 <= self.seed < 2**64:
             raise OptionError(f"seed must be a 64-bit number >= 0, got {seed}")
@@ -101,6 +105,9 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
     @abstractmethod
     def _encoded(self, index: int) -> EncodedImage:
         """The undecoded image of sample ``index``."""
+
+    def _prepare(self) -> None:
+        """Load what workers should not have to load, each for itself."""
 
     @property
     def samples(self) -> SampleList:
@@ -144,6 +151,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         if not self._epoch_is_new:
             self._epoch.add_(1)
         self._epoch_is_new = False
+        self._prepare()
 
     @property
     def background_safe(self) -> bool:
@@ -190,7 +198,8 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
             encoded = self._encoded(index)
             if encoded.height:
                 plan = self._pipeline.plan(*encoded.oriented_size, rng)
-                return decode(encoded, plan, out=_row(buffer, row, plan))
+                out, reduce = _row(buffer, row, plan), self.decode_scale is not None
+                return decode(encoded, plan, out=out, reduce=reduce)
             pixels = decode(encoded)  # only decoding tells the size
             plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
             return execute(pixels, plan, out=_row(buffer, row, plan))

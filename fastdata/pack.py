@@ -6,16 +6,19 @@ import json
 import os
 import re
 import time
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from tqdm import tqdm
 
-from .encode import EncodeSettings, encode
+from . import jpeg
+from .encode import DEFAULT_ENCODING, EncodeSettings, encode
 from .errors import DecodeError, OptionError, PackingError
 from .folder import Listing, read_file
 from .labels import list_source
@@ -42,6 +45,7 @@ class PackReport:
         rejections: (key, reason) of each image that was left out.
         bytes_in, bytes_out: size of the files read, and of the whole pack.
         seconds: wall time.
+        verbatim: number of images that encoding "sliceable" stores as they are, by reason.
         ignored: number of files that do not have an image's extension, by extension.
         notes: what else was noticed in the source.
     """
@@ -53,6 +57,7 @@ class PackReport:
     bytes_in: int
     bytes_out: int
     seconds: float
+    verbatim: dict[str, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -76,6 +81,9 @@ class PackReport:
         lines += [f"rejected {key}: {reason}" for key, reason in self.rejections[:20]]
         if self.rejected > 20:
             lines.append(f"… and {self.rejected - 20} more, all in {self.path / 'rejected.jsonl'}")
+        if self.verbatim:
+            kept = ", ".join(f"{count} ({why})" for why, count in sorted(self.verbatim.items()))
+            lines.append(f"not sliceable, so decoded whole: {kept}")
         if self.ignored:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self.ignored.items()))
             lines.append(f"not images, by their extension: {kinds}")
@@ -90,7 +98,7 @@ def pack_image_folder(
     labels: str | os.PathLike[str] | None = None,
     allow_empty: bool = False,
     storage: str = "lmdb",
-    encoding: str = "keep",
+    encoding: str = DEFAULT_ENCODING,
     resize_short: int | None = None,
     max_side: int | None = None,
     quality: int | None = None,
@@ -113,7 +121,8 @@ def pack_image_folder(
         labels: CSV file with the columns path (relative to ``src``) and target (integer or name).
         allow_empty: accept class directories without an image.
         storage: "lmdb" or "hdf5".
-        encoding: "keep", "jpeg", "png" or "raw".
+        encoding: "sliceable" (default: JPEGs rewritten without loss, so that a part of one can be
+            decoded; other files as they are), "keep", "jpeg", "png" or "raw".
         resize_short, max_side: shrink to this many pixels (INTER_AREA), never enlarge.
         quality: JPEG quality, 1 to 100, default 90.
         check: "decode" each image before it is stored, or read its "header" only.
@@ -131,7 +140,7 @@ def pack_image_folder(
             cannot be written.
     """
     started = time.perf_counter()
-    settings = EncodeSettings(encoding, resize_short, max_side, quality, check)
+    settings = _usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
     known_storage(storage)
     size = parse_size(shard_size)
     workers = available_cores() if workers is None else workers
@@ -158,9 +167,21 @@ def pack_image_folder(
         bytes_in=job.bytes_in,
         bytes_out=bytes_out,
         seconds=time.perf_counter() - started,
+        verbatim=dict(job.verbatim),
         ignored=dict(listing.findings.ignored),
         notes=listing.findings.notes,
     )
+
+
+def _usable(settings: EncodeSettings) -> EncodeSettings:
+    if settings.encoding != "sliceable" or jpeg.available():
+        return settings
+    warnings.warn(
+        "numba cannot be imported, so files are packed as they are, with encoding 'keep'; "
+        "for sliceable ones: pip install numba",
+        stacklevel=3,
+    )
+    return replace(settings, encoding="keep")
 
 
 @dataclass
@@ -173,6 +194,7 @@ class _Job:
     settings: EncodeSettings
     on_error: str
     rejections: list[tuple[str, str]] = field(default_factory=list)
+    verbatim: Counter[str] = field(default_factory=Counter)
     bytes_in: int = 0
 
     def run(self, workers: int, quiet: bool) -> None:
@@ -227,6 +249,8 @@ class _Job:
         else:
             with storage_errors(self.partial):
                 self.writer.add(sample.key, sample.target, record)
+            if record.verbatim:
+                self.verbatim[record.verbatim] += 1
 
     def _reject(self, key: str, reason: str) -> None:
         if self.on_error == "fail":

@@ -71,6 +71,12 @@ class Plan(NamedTuple):
         """The plan that is executed first, on the image itself."""
         return self if self.before is None else self.before.first
 
+    def from_box(self, box: Box) -> Plan:
+        """The same plan for another image, of which it takes ``box`` first."""
+        if self.before is not None:
+            return self._replace(before=self.before.from_box(box))
+        return self._replace(box=box)
+
     @property
     def resizes(self) -> bool:
         """Whether ``box`` and ``size`` differ."""

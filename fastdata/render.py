@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from . import resample
 from .errors import DecodeError
 from .plan import Box, Padding, Plan
 
@@ -18,6 +19,7 @@ _BORDERS = {
     "reflect": cv2.BORDER_REFLECT_101,
     "symmetric": cv2.BORDER_REFLECT,
 }
+_EXACT = {"bilinear": resample.resize_bilinear, "bicubic": resample.resize_bicubic}
 _KERNELS = {
     "bilinear": cv2.INTER_LINEAR,
     "bicubic": cv2.INTER_CUBIC,
@@ -88,9 +90,11 @@ def _resize(image: Image, plan: Plan, out: Image | None) -> Image:
     height, width = plan.size
     if plan.interpolation == "nearest":
         return _resize_nearest(image, height, width)
-    if plan.antialias and _needs_antialias(plan):
-        return _resize_antialiased(image, plan)
     direct = out if out is not None and out.shape[:2] == (height, width) else None
+    if plan.antialias and resample.available():
+        return _EXACT[plan.interpolation](image, height, width, direct)
+    if plan.antialias and _needs_antialias(plan):
+        return _resize_by_torch(image, plan)
     resized = cv2.resize(image, (width, height), direct, interpolation=_KERNELS[plan.interpolation])
     return np.asarray(resized, np.uint8)
 
@@ -115,7 +119,8 @@ def _needs_antialias(plan: Plan) -> bool:
     return plan.size[0] < plan.box.height or plan.size[1] < plan.box.width
 
 
-def _resize_antialiased(image: Image, plan: Plan) -> Image:
+def _resize_by_torch(image: Image, plan: Plan) -> Image:
+    """Where numba is missing: antialiased within a level or two of Pillow's bilinear."""
     # torch takes neither the negative strides of a turned view nor read-only memory, and fails on
     # planes of their own for each channel when it shrinks to one pixel.
     if min(image.strides) < 1 or image.strides[2] != 1 or not image.flags.writeable:

@@ -14,7 +14,8 @@ from typing import NamedTuple, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
-#: One row a sample, 32 bytes, little-endian. ``orientation`` is EXIF's 1 to 8; ``flags`` is zero.
+#: One row a sample, 32 bytes, little-endian. ``orientation`` is EXIF's 1 to 8. ``slice_index`` is
+#: the offset of a sliceable JPEG's index in its record, 0 if it is none. The rest is zero.
 TABLE_DTYPE = np.dtype(
     [
         ("target", "<i8"),
@@ -25,7 +26,7 @@ TABLE_DTYPE = np.dtype(
         ("orientation", "u1"),
         ("flags", "u1"),
         ("reserved", "<u2"),
-        ("reserved2", "<u4"),
+        ("slice_index", "<u4"),
     ]
 )
 
@@ -42,7 +43,8 @@ class Record:
     """An encoded image, ready to be stored.
 
     ``height`` and ``width`` are those of the stored pixels, before any EXIF rotation;
-    ``crc32`` is zlib's CRC-32 of ``data``.
+    ``crc32`` is zlib's CRC-32 of ``data``; ``slice_index`` is the offset of a sliceable JPEG's
+    index (0: it is none), and ``verbatim`` why an image that was to be sliceable is not.
     """
 
     data: bytes
@@ -50,13 +52,16 @@ class Record:
     width: int
     orientation: int
     crc32: int
+    slice_index: int = 0
+    verbatim: str = ""
 
 
 class EncodedImage(NamedTuple):
     """A stored image on its way to the decoder.
 
     ``height`` and ``width`` are those of the stored pixels, or 0 where only decoding can tell;
-    ``orientation`` is the EXIF orientation to apply; ``raw`` says that ``data`` is the pixels.
+    ``orientation`` is the EXIF orientation to apply; ``raw`` says that ``data`` is the pixels;
+    ``slice_index`` is the offset of a sliceable JPEG's index in ``data``, or 0.
     """
 
     data: bytes | memoryview
@@ -64,6 +69,7 @@ class EncodedImage(NamedTuple):
     width: int = 0
     orientation: int = 1
     raw: bool = False
+    slice_index: int = 0
 
     @property
     def oriented_size(self) -> tuple[int, int]:

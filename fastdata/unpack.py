@@ -22,9 +22,10 @@ def unpack(
 ) -> int:
     """Write every sample of a pack below ``dst``, under its key; return their number.
 
-    A pack made with encoding "keep" gives back the very files. Otherwise the stored images are
-    written: "jpeg" and "png" records as they are, "raw" ones as PNG; where a key has another
-    extension, the right one is appended. A pack made from a label file also gives ``labels.csv``.
+    A pack made with encoding "keep" gives back the very files, one made with "sliceable" the same
+    pixels and metadata in rewritten JPEGs. Otherwise the stored images are written: "jpeg" and
+    "png" records as they are, "raw" ones as PNG; where a key has another extension, the right one
+    is appended. A pack made from a label file also gives ``labels.csv``.
 
     Raises:
         PackNotFoundError: there is no pack at ``path``.
@@ -138,6 +139,7 @@ def _write_labels(reader: PackReader, path: Path, keys: list[str]) -> None:
 
 #: By encoding: the extensions that a record's file may have (the first is appended), its content.
 _FORMS: dict[str, tuple[tuple[str, ...], Callable[[PackReader, int], bytes]]] = {
+    "sliceable": ((), _record),
     "keep": ((), _record),
     "jpeg": ((".jpg", ".jpeg"), _record),
     "png": ((".png",), _record),

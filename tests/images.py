@@ -6,9 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 from numpy.typing import NDArray
+from PIL import Image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp")
+PILLOW_13 = int(PIL.__version__.split(".")[0]) >= 13
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -58,6 +61,19 @@ def write_tree(
             write_image(root / f"class_{i}" / name, height, width, number)
             number += 1
     return root
+
+
+def resized_by_pillow(
+    image: NDArray[np.uint8], height: int, width: int, method: Image.Resampling
+) -> NDArray[np.uint8]:
+    """What Pillow 13 makes of the image, on any Pillow: older ones differ in the passes' order."""
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    lost = image.shape[0] - height
+    if not PILLOW_13 and lost > 0 and lost > 2 * (image.shape[1] - width):
+        picture = picture.resize((picture.width, height), method)
+    elif not PILLOW_13:
+        picture = picture.resize((width, picture.height), method)
+    return np.asarray(picture.resize((width, height), method))
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -51,7 +51,7 @@ def dst(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def the_pack(src: Path, dst: Path, storage: str) -> Path:
-    assert run("pack", src, dst, "--storage", storage, "--quiet") == 0
+    assert run("pack", src, dst, "--storage", storage, "--encoding", "keep", "--quiet") == 0
     return dst
 
 
@@ -99,14 +99,16 @@ class TestUsage:
             ("pack SRC DST --shard-size 1gib", "GiB.*'1gib'"),
             ("pack SRC DST --shard-size 0", ">= 1 byte, got '0'"),
             ("pack SRC DST --storage zip", "'zip'.*lmdb.*hdf5"),
-            ("pack SRC DST --encoding gif", "'gif'.*keep.*jpeg.*png.*raw"),
+            ("pack SRC DST --encoding gif", "'gif'.*sliceable.*keep.*jpeg.*png.*raw"),
             ("pack SRC DST --quality 101 --encoding jpeg", "1 to 100, got 101"),
             ("pack SRC DST --quality 90", "quality applies to encoding 'jpeg' only"),
-            ("pack SRC DST --max-side 64", "choose encoding jpeg, png or raw"),
+            ("pack SRC DST --max-side 64", "'sliceable' .*choose encoding jpeg, png or raw"),
+            ("pack SRC DST --encoding keep --max-side 64", "choose encoding jpeg, png or raw"),
             ("pack SRC DST --encoding raw --max-side 9 --resize-short 9", "--max-side"),
             ("pack SRC DST --flat --labels x.csv", "--labels"),
             ("pack SRC DST --flat --allow-empty", "allow_empty"),
             ("pack SRC DST --encoding png --check header", "has to"),
+            ("pack SRC DST --check header", "'sliceable' has to: choose encoding keep"),
             ("pack SRC SRC/the.pack", "lies inside of"),
         ],
     )
@@ -198,8 +200,21 @@ class TestPack:
             shard_size=5000, workers=1, allow_empty=True, quiet=True,
         )  # fmt: skip
         assert contents(dst) == contents(again)
-        assert run("pack", src, dst, "--flat", "--check", "header", "--overwrite", "--quiet") == 0
+        options = "--flat --encoding keep --check header --overwrite --quiet"
+        assert run("pack", src, dst, *options.split()) == 0
         assert fastdata.PackedImageFolder(dst).classes == []
+
+    def test_the_default_encoding(
+        self, src: Path, dst: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("pack", src, dst) == 0
+        others = sum(not key.endswith(".jpg") for key in contents(src))
+        told = f"not sliceable, so decoded whole: {others} (not a JPEG file)\n"
+        assert told in capsys.readouterr().out
+        fastdata.pack_image_folder(src, tmp_path / "again", encoding="sliceable", quiet=True)
+        assert contents(dst) == contents(tmp_path / "again")
+        assert run("info", dst) == 0
+        assert re.search(r"encoding +sliceable\n", capsys.readouterr().out)
 
     def test_on_error_fail(self, src: Path, dst: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (src / "class_1" / "bad.jpg").write_bytes(b"no image")

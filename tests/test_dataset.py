@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from images import write_tree
+from images import resized_by_pillow, write_tree
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Subset, default_collate
 
@@ -25,6 +26,7 @@ import fastdata
 from fastdata import transforms as T
 from fastdata.batch import SampleBatch, collate
 from fastdata.image_dataset import ImageDataset
+from fastdata.transforms._random import sample_generator
 
 Opener = Callable[..., ImageDataset]
 
@@ -48,12 +50,13 @@ def packs(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
         fastdata.pack_image_folder(
             tree, base / storage, storage=storage, shard_size="20kB", quiet=True
         )
-    return {storage: base / storage for storage in ("lmdb", "hdf5")}
+    fastdata.pack_image_folder(tree, base / "keep", encoding="keep", shard_size="20kB", quiet=True)
+    return {path.name: path for path in base.iterdir()}
 
 
-@pytest.fixture(params=["folder", "lmdb", "hdf5"])
+@pytest.fixture(params=["folder", "lmdb", "hdf5", "keep"])
 def open_dataset(request: pytest.FixtureRequest, tree: Path, packs: dict[str, Path]) -> Opener:
-    """Opens the same images as a folder, or as a pack in either storage."""
+    """Opens the same images as a folder, or as a pack in either storage, or of the very files."""
     if request.param == "folder":
         return lambda *a, **k: fastdata.ImageFolder(tree, *a, **k)
     return lambda *a, **k: fastdata.PackedImageFolder(packs[request.param], *a, **k)
@@ -152,6 +155,24 @@ class TestImageFolderContract:
         assert not all(torch.equal(a, ds[i][0]) for i, a in enumerate(first))
         ds.set_epoch(0)
         assert all(torch.equal(a, ds[i][0]) for i, a in enumerate(first))
+
+    @pytest.mark.skipif(find_spec("numba") is None, reason="torch's pixels are a level or two off")
+    @pytest.mark.parametrize("size", [(32, 32), (9, 50), (100, 7)])
+    def test_crops_are_those_of_pillow(
+        self, open_dataset: Opener, tree: Path, size: tuple[int, int]
+    ) -> None:
+        crop = T.RandomResizedCrop(size)
+        ds = open_dataset(T.Compose([crop, T.RandomHorizontalFlip()]), seed=11)
+        for epoch in (0, 1, 5):
+            ds.set_epoch(epoch)
+            for i, (key, _) in enumerate(ds.samples):
+                rng = sample_generator(11, epoch, i)
+                pixels = np.asarray(Image.open(tree / key).convert("RGB"))
+                top, left, height, width = crop.draw_box(*pixels.shape[:2], rng)
+                part = pixels[top : top + height, left : left + width]
+                expected = resized_by_pillow(part, *size, Image.Resampling.BILINEAR)
+                expected = expected[:, ::-1] if rng.random() < 0.5 else expected
+                np.testing.assert_array_equal(ds[i][0].permute(1, 2, 0), expected)
 
     def test_without_a_seed_torch_decides(self, open_dataset: Opener) -> None:
         seeds = []
@@ -256,7 +277,7 @@ def tagged(path: Path, orientation: int) -> None:
     Image.fromarray(big).save(path, exif=exif)
 
 
-@pytest.mark.parametrize("encoding", ["keep", "png", "raw"])
+@pytest.mark.parametrize("encoding", ["sliceable", "keep", "png", "raw"])
 def test_exif_orientation_is_ignored_unless_asked_for(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "src" / "a").mkdir(parents=True)
     for orientation in range(1, 9):

@@ -36,19 +36,23 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"encoding": "gif"}, "encoding must be one of keep, jpeg, png, raw; got 'gif'"),
+            ({"encoding": "gif"}, "be one of sliceable, keep, jpeg, png, raw; got 'gif'"),
             ({"check": "none"}, "check must be one of decode, header; got 'none'"),
             ({"encoding": "raw", "resize_short": 9, "max_side": 9}, "exclude each other"),
             ({"encoding": "raw", "resize_short": 0}, ">= 1"),
             ({"encoding": "raw", "max_side": -5}, ">= 1"),
-            ({"resize_short": 9}, "'keep'.*cannot resize.*jpeg, png or raw"),
-            ({"max_side": 9}, "'keep'.*cannot resize"),
-            ({"quality": 90}, "quality applies to encoding 'jpeg' only, not to 'keep'"),
+            ({"resize_short": 9}, "'sliceable'.*cannot resize.*jpeg, png or raw"),
+            ({"max_side": 9}, "'sliceable'.*cannot resize"),
+            ({"encoding": "keep", "resize_short": 9}, "'keep'.*cannot resize.*jpeg, png or raw"),
+            ({"encoding": "keep", "max_side": 9}, "'keep'.*cannot resize"),
+            ({"quality": 90}, "quality applies to encoding 'jpeg' only, not to 'sliceable'"),
+            ({"encoding": "keep", "quality": 90}, "not to 'keep'"),
             ({"encoding": "png", "quality": 90}, "not to 'png'"),
             ({"encoding": "jpeg", "quality": 0}, "1 to 100, got 0"),
             ({"encoding": "jpeg", "quality": 101}, "1 to 100, got 101"),
             ({"encoding": "jpeg", "check": "header"}, "'header' does not decode.*'jpeg' has to"),
             ({"encoding": "raw", "check": "header"}, "'raw' has to"),
+            ({"check": "header"}, "'header' .*'sliceable' has to: choose encoding keep"),
         ],
     )
     def test_contradictions(self, options: dict[str, Any], message: str) -> None:
@@ -58,8 +62,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("options", "described"),
         [
-            ({}, {"name": "keep"}),
-            ({"check": "header"}, {"name": "keep"}),
+            ({}, {"name": "sliceable"}),
+            ({"encoding": "keep"}, {"name": "keep"}),
+            ({"encoding": "keep", "check": "header"}, {"name": "keep"}),
             ({"encoding": "jpeg"}, {"name": "jpeg", "quality": 90}),
             ({"encoding": "jpeg", "quality": 1}, {"name": "jpeg", "quality": 1}),
             ({"encoding": "png", "max_side": 1}, {"name": "png", "max_side": 1}),
@@ -75,20 +80,20 @@ class TestKeep:
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_the_bytes_and_what_the_header_says(self, orientation: int, check: str) -> None:
         data = with_orientation(orientation)
-        record = encode(data, EncodeSettings(check=check))
+        record = encode(data, EncodeSettings("keep", check=check))
         assert record == Record(data, 40, 60, orientation, zlib.crc32(data))
 
     def test_only_decoding_finds_missing_pixels(self) -> None:
         data = encoded(picture(90, 90))[:-900]
-        assert encode(data, EncodeSettings(check="header")).height == 90
+        assert encode(data, EncodeSettings("keep", check="header")).height == 90
         with pytest.raises(DecodeError, match="jpeg"):
-            encode(data, EncodeSettings(check="decode"))
+            encode(data, EncodeSettings("keep", check="decode"))
 
     @pytest.mark.parametrize("check", ["decode", "header"])
     def test_no_image(self, check: str) -> None:
         for data in (b"", b"text"):
             with pytest.raises(DecodeError):
-                encode(data, EncodeSettings(check=check))
+                encode(data, EncodeSettings("keep", check=check))
 
 
 class TestReencoding:

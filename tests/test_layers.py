@@ -11,7 +11,7 @@ ORDER = [
     # L0
     "version", "errors", "sample", "plan",
     # L1
-    "header", "jpeg", "structure", "background", "prefetch", "parallel",
+    "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "folder", "labels", "shards", "publish",
     "opencv", "render", "decode", "encode", "transforms", "batch",
     # L2

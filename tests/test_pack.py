@@ -35,6 +35,11 @@ def pack(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:
     return pack_image_folder(src, dst, **{"workers": 2, "quiet": True, **options})
 
 
+def keep(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:
+    """Pack the files' own bytes."""
+    return pack(src, dst, encoding="keep", **options)
+
+
 def records(path: Path) -> dict[str, bytes]:
     reader = PackReader(path)
     try:
@@ -85,13 +90,13 @@ def left(dst: Path) -> list[str]:
 
 class TestKeep:
     def test_records_are_the_files(self, storage: str, src: Path, dst: Path) -> None:
-        pack(src, dst, storage=storage)
+        keep(src, dst, storage=storage)
         assert records(dst) == contents(src)
 
     def test_order_classes_and_targets(self, storage: str, src: Path, dst: Path) -> None:
         write_image(src / "class_0" / "z" / "deep.jpg")
         write_image(src / "class_0" / "a.jpg")
-        pack(src, dst, storage=storage)
+        keep(src, dst, storage=storage)
         classes = sorted(path.name for path in src.iterdir())
         expected = [
             (Path(directory, file).relative_to(src).as_posix(), target)
@@ -104,7 +109,7 @@ class TestKeep:
         assert [dataset.samples[i] for i in range(len(dataset))] == expected
 
     def test_pixels_are_those_of_imdecode(self, storage: str, src: Path, dst: Path) -> None:
-        pack(src, dst, storage=storage)
+        keep(src, dst, storage=storage)
         dataset = fastdata.PackedImageFolder(dst)
         for i in range(len(dataset)):
             image, _ = dataset[i]
@@ -118,7 +123,7 @@ class TestKeep:
         (src / "c" / "file.jpg").symlink_to(away)
         (src / "c" / "dir").symlink_to(tmp_path / "away")
         (src / "c" / "loop").symlink_to("..")
-        report = pack(src, dst, storage=storage)
+        report = keep(src, dst, storage=storage)
         assert records(dst) == {
             "c/0.png": kept.read_bytes(),
             "c/file.jpg": away.read_bytes(),
@@ -127,7 +132,7 @@ class TestKeep:
         assert re.search("c/loop: a link back", str(report))
 
     def test_flat(self, storage: str, src: Path, dst: Path) -> None:
-        report = pack(src, dst, storage=storage, flat=True)
+        report = keep(src, dst, storage=storage, flat=True)
         assert records(dst) == contents(src)
         dataset = fastdata.PackedImageFolder(dst)
         assert dataset.classes == []
@@ -137,7 +142,7 @@ class TestKeep:
     def test_labels(self, storage: str, src: Path, dst: Path, tmp_path: Path) -> None:
         rows = ["class_2/image_000.jpg,dog", "class_0/image_000.jpg,cat", "class_1/gone.jpg,cat"]
         (tmp_path / "labels.csv").write_text("\n".join(["path,target", *rows]))
-        report = pack(src, dst, storage=storage, labels=tmp_path / "labels.csv")
+        report = keep(src, dst, storage=storage, labels=tmp_path / "labels.csv")
         assert list(records(dst)) == ["class_2/image_000.jpg", "class_0/image_000.jpg"]
         dataset = fastdata.PackedImageFolder(dst)
         assert dataset.classes == ["cat", "dog"]
@@ -147,9 +152,9 @@ class TestKeep:
     def test_an_empty_class_keeps_its_number(self, src: Path, dst: Path) -> None:
         (src / "class_1b").mkdir()
         with pytest.raises(EmptySourceError, match="class_1b"):
-            pack(src, dst)
+            keep(src, dst)
         assert left(dst) == []
-        report = pack(src, dst, allow_empty=True)
+        report = keep(src, dst, allow_empty=True)
         assert report.classes == 4
         assert sorted(set(fastdata.PackedImageFolder(dst).targets)) == [0, 1, 3]
 
@@ -164,30 +169,31 @@ class TestKeep:
         for number, name in enumerate(names):
             write_image(tmp_path / "src" / "клас" / name, seed=number)
         (tmp_path / "src" / "клас" / "é.jpg").write_bytes(encoded(picture(20, 20)))  # composed
-        report = pack(tmp_path / "src", dst, storage=storage)
+        report = keep(tmp_path / "src", dst, storage=storage)
         assert report.rejections == []
         assert records(dst) == contents(tmp_path / "src")
         assert fastdata.verify_pack(dst, quiet=True).ok
 
 
 class TestReproducible:
+    @pytest.mark.parametrize("encoding", ["sliceable", "png"])
     def test_the_bytes_do_not_depend_on_the_workers(
-        self, storage: str, src: Path, tmp_path: Path
+        self, storage: str, src: Path, tmp_path: Path, encoding: str
     ) -> None:
         (src / "class_0" / "bad.jpg").write_bytes(b"not an image")
         (src / "class_2" / "empty.jpg").touch()
         packs = []
         for run, workers in enumerate([1, 2, 5, 2]):
             path = tmp_path / f"{run}.pack"
-            pack(src, path, storage=storage, workers=workers, shard_size=15_000, encoding="png")
+            pack(src, path, storage=storage, workers=workers, shard_size=15_000, encoding=encoding)
             packs.append(contents(path))
         assert len(packs[0]) > 6  # several shards
         assert packs[1:] == packs[:1] * 3
 
     def test_check_and_place_leave_no_trace(self, src: Path, tmp_path: Path) -> None:
-        pack(src, tmp_path / "a.pack")
+        keep(src, tmp_path / "a.pack")
         shutil.copytree(src, tmp_path / "copy", symlinks=True)
-        pack(tmp_path / "copy", tmp_path / "b.pack", check="header")
+        keep(tmp_path / "copy", tmp_path / "b.pack", check="header")
         assert contents(tmp_path / "a.pack") == contents(tmp_path / "b.pack")
 
 
@@ -196,7 +202,7 @@ class TestShards:
     def test_a_shard_is_full_when_the_next_record_does_not_fit(
         self, storage: str, src: Path, dst: Path, size: int | str
     ) -> None:
-        pack(src, dst, storage=storage, shard_size=size)
+        keep(src, dst, storage=storage, shard_size=size)
         reader = PackReader(dst)
         limit, lengths = parse_size(size), reader.table["bytes"].tolist()
         shards = reader.manifest.shards
@@ -212,7 +218,7 @@ class TestShards:
 
     def test_a_shard_may_be_exactly_full(self, storage: str, src: Path, dst: Path) -> None:
         sizes = [len(data) for _, data in sorted(contents(src).items())]
-        pack(src, dst, storage=storage, shard_size=sum(sizes[:5]))
+        keep(src, dst, storage=storage, shard_size=sum(sizes[:5]))
         assert PackReader(dst).manifest.shards[0].count == 5
 
     @given(st.integers(1, 2**70), st.sampled_from(["", " ", "B", " B"]))
@@ -307,11 +313,15 @@ class TestEncodings:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"encoding": "gif"}, "encoding must be one of keep, .*'gif'"),
+            (
+                {"encoding": "gif"},
+                "encoding must be one of sliceable, keep, jpeg, png, raw; got 'gif'",
+            ),
             ({"storage": "zip"}, "storage must be one of lmdb, hdf5; got 'zip'"),
             ({"check": "no"}, "check must be one of decode, header"),
             ({"on_error": "ignore"}, "on_error must be quarantine or fail, got 'ignore'"),
-            ({"resize_short": 64}, "'keep' stores files as they are and cannot resize"),
+            ({"resize_short": 64}, "'sliceable' keeps every pixel and cannot resize"),
+            ({"encoding": "keep", "max_side": 64}, "'keep' keeps every pixel and cannot resize"),
             ({"encoding": "raw", "resize_short": 64, "max_side": 64}, "exclude each other"),
             ({"encoding": "raw", "max_side": 0}, "must be >= 1"),
             ({"quality": 80}, "quality applies to encoding 'jpeg' only"),
@@ -319,6 +329,7 @@ class TestEncodings:
             ({"encoding": "jpeg", "quality": 0}, "quality must be 1 to 100, got 0"),
             ({"encoding": "jpeg", "quality": 101}, "quality must be 1 to 100, got 101"),
             ({"encoding": "jpeg", "check": "header"}, "does not decode"),
+            ({"check": "header"}, "'sliceable' has to: choose encoding keep"),
             ({"workers": 0}, "workers must be >= 1, got 0"),
             ({"flat": True, "labels": "labels.csv"}, "flat and labels"),
             ({"flat": True, "allow_empty": True}, "allow_empty"),
@@ -364,7 +375,7 @@ class TestBadImages:
     ) -> None:
         good = contents(src)
         reasons = {f"class_1/{key}": text for key, text in spoil(src / "class_1").items()}
-        report = pack(src, dst, storage=storage)
+        report = keep(src, dst, storage=storage)
         assert records(dst) == good
         assert {key for key, _ in report.rejections} == set(reasons)
         for key, reason in report.rejections:
@@ -376,7 +387,7 @@ class TestBadImages:
         assert fastdata.verify_pack(dst, quiet=True).ok
         assert "OpenCV" not in capfd.readouterr().err
 
-    @pytest.mark.parametrize("encoding", ["jpeg", "png", "raw"])
+    @pytest.mark.parametrize("encoding", ["sliceable", "jpeg", "png", "raw"])
     def test_in_every_encoding(self, src: Path, dst: Path, encoding: str) -> None:
         reasons = spoil(src / "class_1")
         report = pack(src, dst, encoding=encoding)
@@ -398,7 +409,7 @@ class TestBadImages:
 
     def test_checking_the_header_only(self, src: Path, dst: Path) -> None:
         reasons = spoil(src / "class_1")
-        report = pack(src, dst, check="header")
+        report = keep(src, dst, check="header")
         found = {key.removeprefix("class_1/") for key, _ in report.rejections}
         assert set(reasons) - found == {"cut.jpg"}  # its header is whole
         reader = PackReader(dst)
@@ -437,7 +448,7 @@ class TestBadImages:
 
 class TestDestination:
     def test_parents_are_made(self, src: Path, tmp_path: Path) -> None:
-        pack(src, tmp_path / "a" / "b" / "c.pack")
+        keep(src, tmp_path / "a" / "b" / "c.pack")
         assert records(tmp_path / "a" / "b" / "c.pack") == contents(src)
 
     def test_nothing_is_left_beside_it(self, storage: str, src: Path, dst: Path) -> None:
@@ -473,7 +484,7 @@ class TestDestination:
     def test_overwrite_replaces_a_pack(self, storage: str, src: Path, dst: Path) -> None:
         pack(src, dst, storage="hdf5" if storage == "lmdb" else "lmdb")
         write_image(src / "class_0" / "new.jpg")
-        pack(src, dst, storage=storage, overwrite=True)
+        keep(src, dst, storage=storage, overwrite=True)
         assert records(dst) == contents(src)
         assert left(dst) == ["the.pack"]
 
@@ -510,7 +521,7 @@ class TestDestination:
         pack(src, tmp_path / "real.pack")
         dst.symlink_to(tmp_path / "real.pack")
         write_image(src / "class_0" / "new.jpg")
-        pack(src, dst, overwrite=True)
+        keep(src, dst, overwrite=True)
         assert dst.is_symlink()
         assert records(tmp_path / "real.pack") == contents(src)
         assert left(dst) == ["the.pack"]
@@ -571,7 +582,7 @@ class TestDestination:
         finally:
             dst.parent.chmod(0o700)
 
-    @pytest.mark.parametrize("encoding", ["keep", "raw"])
+    @pytest.mark.parametrize("encoding", ["sliceable", "keep", "raw"])
     def test_a_disk_that_is_full(self, storage: str, src: Path, dst: Path, encoding: str) -> None:
         """A limit on the size of a file fails a write in the middle, as a full disk does."""
         resource = pytest.importorskip("resource")
@@ -613,6 +624,13 @@ class TestReport:
         assert len([line for line in rest if line.startswith("rejected class_0/empty")]) == 20
         assert f"… and 5 more, all in {dst / 'rejected.jsonl'}" in rest
         assert "not images, by their extension: 1 .txt" in rest
+
+    def test_the_default_encoding(self, src: Path, dst: Path) -> None:
+        report = pack(src, dst)
+        manifest = json.loads((dst / "pack.json").read_text("utf-8"))
+        assert manifest["encoding"] == {"name": "sliceable"}
+        others = sum(not key.endswith(".jpg") for key in contents(src))
+        assert report.verbatim == {"not a JPEG file": others}
 
     def test_the_manifest_says_how(self, storage: str, src: Path, dst: Path) -> None:
         pack(src, dst, storage=storage, encoding="jpeg", quality=80, max_side=30)

@@ -32,6 +32,11 @@ def pack(src: Path, dst: Path, **options: Any) -> Path:
     return dst
 
 
+def keep(src: Path, dst: Path, **options: Any) -> Path:
+    """Pack the files' own bytes."""
+    return pack(src, dst, encoding="keep", **options)
+
+
 def decoded(data: bytes) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
@@ -55,31 +60,31 @@ class TestKeep:
         self, storage: str, src: Path, out: Path, tmp_path: Path
     ) -> None:
         write_image(src / "class_0" / "deep" / "er" / "é\n🎈.jpg")
-        pack(src, tmp_path / "p", storage=storage, shard_size=9000)
+        keep(src, tmp_path / "p", storage=storage, shard_size=9000)
         assert unpack(tmp_path / "p", out) == 13
         assert contents(out) == contents(src)
         assert os.listdir(out.parent) == ["out"]
 
     def test_flat(self, storage: str, src: Path, out: Path, tmp_path: Path) -> None:
-        unpack(pack(src, tmp_path / "p", storage=storage, flat=True), out)
+        unpack(keep(src, tmp_path / "p", storage=storage, flat=True), out)
         assert contents(out) == contents(src)
 
     def test_empty_classes_come_back_so_that_targets_stay(
         self, src: Path, out: Path, tmp_path: Path
     ) -> None:
         (src / "class_1b").mkdir()
-        unpack(pack(src, tmp_path / "p", allow_empty=True), out)
-        again = pack(out, tmp_path / "q", allow_empty=True)
+        unpack(keep(src, tmp_path / "p", allow_empty=True), out)
+        again = keep(out, tmp_path / "q", allow_empty=True)
         assert contents(again) == contents(tmp_path / "p")
 
     def test_what_was_rejected_is_not_there(self, src: Path, out: Path, tmp_path: Path) -> None:
         good = contents(src)
         (src / "class_0" / "bad.jpg").write_bytes(b"no image")
-        unpack(pack(src, tmp_path / "p"), out)
+        unpack(keep(src, tmp_path / "p"), out)
         assert contents(out) == good
 
     def test_parents_are_made(self, src: Path, out: Path, tmp_path: Path) -> None:
-        unpack(pack(src, tmp_path / "p"), out / "a" / "b")
+        unpack(keep(src, tmp_path / "p"), out / "a" / "b")
         assert contents(out / "a" / "b") == contents(src)
 
 
@@ -92,7 +97,7 @@ class TestLabels:
         rows = list(zip(names, targets, strict=True))
         with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("path", "target"), *rows])
-        pack(src, tmp_path / "p", storage=storage, labels=tmp_path / "labels.csv")
+        keep(src, tmp_path / "p", storage=storage, labels=tmp_path / "labels.csv")
         unpack(tmp_path / "p", out)
         images = {name: (src / name).read_bytes() for name in names}
         found = contents(out)
@@ -100,7 +105,7 @@ class TestLabels:
             assert list(csv.reader(file)) == [["path", "target"], *map(list, rows)]
         del found["labels.csv"]
         assert found == images
-        pack(out, tmp_path / "q", storage=storage, labels=out / "labels.csv")
+        keep(out, tmp_path / "q", storage=storage, labels=out / "labels.csv")
         assert contents(tmp_path / "q") == contents(tmp_path / "p")
 
 

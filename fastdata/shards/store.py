@@ -55,7 +55,8 @@ class PackWriter:
         """Append a sample; its index is the number of samples added before."""
         self._shard_for(len(record.data)).add(record.data)
         size = len(record.data)
-        row = (target, size, record.crc32, record.height, record.width, record.orientation, 0, 0, 0)
+        shape = (record.height, record.width, record.orientation)
+        row = (target, size, record.crc32, *shape, 0, 0, record.slice_index)
         self._table.append(np.array([row], TABLE_DTYPE))
         name = key.encode("utf-8")
         self._keys.write(name)
@@ -141,7 +142,7 @@ class PackReader:
         path: the pack's directory.
         manifest: the content of pack.json.
         table: memory-mapped array of ``TABLE_DTYPE``, one row a sample, read-only.
-        targets, heights, widths, orientations: columns of ``table``.
+        targets, heights, widths, orientations, slice_indices: columns of ``table``.
         keys: the samples' names, by index.
 
     Raises:
@@ -158,6 +159,7 @@ class PackReader:
         self.heights: NDArray[np.uint32] = self.table["height"]
         self.widths: NDArray[np.uint32] = self.table["width"]
         self.orientations: NDArray[np.uint8] = self.table["orientation"]
+        self.slice_indices: NDArray[np.uint32] = self.table["slice_index"]
         self._sizes: NDArray[np.uint32] = self.table["bytes"]
         offsets = self._map(KEY_OFFSETS, np.dtype("<i8"), self.manifest.samples + 1)
         self.keys = KeyTable(offsets, self._map_keys(int(offsets[-1])))

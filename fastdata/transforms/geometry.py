@@ -59,8 +59,8 @@ class Resize(GeometricTransform):
         size: target in pixels; the longer side follows the aspect ratio, rounded down.
         interpolation: "nearest", "bilinear", "bicubic", torchvision's enum or Pillow's constant.
         max_size: upper bound of the longer side, only with a single number as ``size``.
-        antialias: True gives Pillow's result, bilinear within 2 levels; False is OpenCV's plain
-            kernel, faster, and aliases when it shrinks.
+        antialias: True gives the very pixels of Pillow 13 (without numba: torch's, which bilinear
+            are within 2 levels); False is OpenCV's plain kernel, and aliases when it shrinks.
     """
 
     def __init__(
