@@ -35,6 +35,8 @@ class Job:
         epochs: timed epochs; one that is not timed goes before.
         antialias: whether contenders that have the choice resize with antialiasing.
         seed: of torch's random generator.
+        case: its name in ``cases.CASES``; then ``contender`` is a column of the case.
+        seconds: the timed epochs are repeated until at least this much time has passed.
     """
 
     contender: str
@@ -46,6 +48,8 @@ class Job:
     epochs: int
     antialias: bool
     seed: int
+    case: str = ""
+    seconds: float = 0.0
 
 
 class PackSpec(NamedTuple):
@@ -53,11 +57,13 @@ class PackSpec(NamedTuple):
 
     storage: str
     encoding: str
+    resize_short: int | None = None
 
     @property
     def name(self) -> str:
         """Unique among the kinds, and fit for a file name."""
-        return f"{self.storage}-{self.encoding}"
+        short = f"-{self.resize_short}" if self.resize_short else ""
+        return f"{self.storage}-{self.encoding}{short}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +106,40 @@ class Contender:
         return self.resize_antialias if antialias else self.resize
 
 
-def _fastdata(name: str, title: str, build: str, *needs: str, pack: PackSpec | None) -> Contender:
+_EXACT = "as Pillow, bit for bit"
+
+
+def _fastdata(
+    name: str,
+    title: str,
+    build: str,
+    *needs: str,
+    pack: PackSpec | None,
+    decoder: str = "OpenCV, rows down to the crop",
+    resize: str = "OpenCV linear",
+) -> Contender:
     return Contender(
         name,
         title,
         f"benchmarks.ours:{build}",
-        decoder="OpenCV, rows down to the crop",
-        resize="OpenCV linear",
-        resize_antialias="bilinear, antialiased",
+        decoder=decoder,
+        resize=resize,
+        resize_antialias=_EXACT,
         needs=("fastdata", "torch", "cv2", *needs),
         pack=pack,
+    )
+
+
+def _sliced(name: str, title: str, build: str, resize: str = "OpenCV linear") -> Contender:
+    return _fastdata(
+        name,
+        title,
+        build,
+        "lmdb",
+        "numba",
+        pack=PackSpec("lmdb", "sliceable"),
+        decoder="OpenCV, intervals of the crop",
+        resize=resize,
     )
 
 
@@ -135,6 +165,10 @@ _ALL = [
     _fastdata("folder", "fastdata.ImageFolder + DataLoaderX", "folder", pack=None),
     _fastdata("lmdb", "LMDB pack + DataLoaderX", "packed", "lmdb", pack=PackSpec("lmdb", "keep")),
     _fastdata("hdf5", "HDF5 pack + DataLoaderX", "packed", "h5py", pack=PackSpec("hdf5", "keep")),
+    _sliced("sliced", "sliceable LMDB pack + DataLoaderX", "packed"),
+    _sliced("sliced-exact", "the same, antialiased", "packed_exact", _EXACT),
+    _sliced("threads", "sliceable LMDB pack, worker threads", "threads"),
+    _sliced("threads-exact", "the same, antialiased", "threads_exact", _EXACT),
 ]
 
 CONTENDERS = {contender.name: contender for contender in _ALL}

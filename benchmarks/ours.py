@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import fastdata
@@ -20,6 +21,31 @@ def packed(job: Job) -> Batches:
     if job.pack is None:
         raise ValueError("this contender reads a pack, and the job names none")
     return _loader(fastdata.PackedImageFolder(job.pack, _transform(job)), job)
+
+
+def packed_exact(job: Job) -> Batches:
+    """``packed`` with the antialiased resize, whatever the run's setting."""
+    return packed(replace(job, antialias=True))
+
+
+def threads(job: Job) -> Batches:
+    """``packed`` with worker threads."""
+    if job.pack is None:
+        raise ValueError("this contender reads a pack, and the job names none")
+    dataset = fastdata.PackedImageFolder(job.pack, _transform(job))
+    return fastdata.DataLoaderX(
+        dataset,
+        batch_size=job.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=job.workers,
+        worker_type="thread" if job.workers else "process",
+    )
+
+
+def threads_exact(job: Job) -> Batches:
+    """``threads`` with the antialiased resize, whatever the run's setting."""
+    return threads(replace(job, antialias=True))
 
 
 def _transform(job: Job) -> Compose:
