@@ -36,7 +36,7 @@ class PackInfo:
             f"samples   {self.samples} ({self.rejected} rejected when packed)",
             f"classes   {len(self.classes)}{': ' + names if names else ''}",
             f"encoding  {self.encoding['name']}{' (' + settings + ')' if settings else ''}",
-            f"storage   {self.storage}, {self.shards} shards",
+            f"storage   {self.storage}, {self.shards} shard{'s' * (self.shards != 1)}",
             f"size      {self.record_bytes / 1e6:.1f} MB of records, "
             f"{self.total_bytes / 1e6:.1f} MB on disk",
             f"images    {self.mean_width:.0f}x{self.mean_height:.0f} pixels and "

@@ -13,7 +13,6 @@ from images import picture
 from PIL import Image
 
 from fastdata.decode import decode, decode_whole
-from fastdata.errors import DecodeError
 from fastdata.jpeg import first_rows
 from fastdata.plan import Box, Plan
 from fastdata.sample import EncodedImage
@@ -36,11 +35,6 @@ def jpeg(
     return data.tobytes()
 
 
-def scan_start(data: bytes) -> int:
-    marker = data.index(b"\xff\xda")
-    return marker + 2 + int.from_bytes(data[marker + 2 : marker + 4], "big")
-
-
 @settings(max_examples=150)
 @given(
     height=st.integers(1, 120),
@@ -52,7 +46,9 @@ def scan_start(data: bytes) -> int:
     optimize=st.integers(0, 1),
     interval=st.sampled_from([0, 1, 7]),
 )
-@example(9, 1, 1, "411", True, 5, 0, 0)  # nothing of the scan is left behind the cut
+# Hardly anything of the scan is left behind the cut:
+@example(9, 1, 1, "411", True, 5, 0, 0)
+@example(110, 1, 95, "411", False, 38, 1, 0)
 def test_the_rows_asked_for_are_bit_identical(
     height: int,
     width: int,
@@ -74,11 +70,7 @@ def test_the_rows_asked_for_are_bit_identical(
     if shorter is None:
         assert interval or rows + 2 + 32 > height
         return
-    try:
-        cut = decode_whole(memoryview(shorter))
-    except DecodeError:  # a decoder may look ahead, past the end; decode then takes the whole file
-        assert len(data) - scan_start(data) < 64
-        return
+    cut = decode_whole(memoryview(shorter))
     assert rows < cut.shape[0] < height
     np.testing.assert_array_equal(cut[:rows], whole[:rows])
 

@@ -19,6 +19,7 @@ _OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC ar
 _SOS, _DRI, _APP2 = 0xDA, 0xDD, 0xE2
 # "Fancy" chroma upsampling looks one chroma row aside, which is two rows of pixels.
 _MARGIN = 2
+_AHEAD = 16
 
 
 class _Scratch(threading.local):
@@ -39,8 +40,6 @@ _scratch = _Scratch()
 def first_rows(data: Buffer, rows: int, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """The JPEG of at least the first ``rows`` pixel rows; they decode to the very same pixels.
 
-    OpenCV may refuse the result where hardly any scan is left; then decode the whole file.
-
     Args:
         data: a whole JPEG file.
         rows: how many rows are wanted, at least 1.
@@ -59,9 +58,11 @@ def first_rows(data: Buffer, rows: int, size: tuple[int, int]) -> NDArray[np.uin
     kept = -(-(rows + _MARGIN) // unit) * unit
     if kept >= height or (height, width) != size:
         return None
-    # Without the end marker: after the last row libjpeg would skip to it, and say so on stderr.
-    shorter = _scratch.take(len(data) - 2)
-    shorter[:] = np.frombuffer(data, np.uint8)[:-2]
+    # No end marker: after the last row libjpeg would skip to it, and say so on stderr. Zeros in its
+    # place, as the decoder looks some bytes ahead of the last code and gives up if there are none.
+    shorter = _scratch.take(len(data) + _AHEAD)
+    shorter[: len(data)] = np.frombuffer(data, np.uint8)
+    shorter[len(data) - 2 :] = 0
     shorter[frame + 5], shorter[frame + 6] = kept >> 8, kept & 0xFF
     return shorter
 
