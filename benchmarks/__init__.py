@@ -3,5 +3,7 @@
 Reading order: ``contenders`` (who takes part, and under which rules), ``data`` (the images and
 packs), ``_run`` (one contender measured in a process of its own), ``usage`` (CPU time and memory of
 a process tree), ``rounds`` (the interleaved rounds), ``report`` and ``chart``, ``__main__`` (the
-command).
+command). Then the suites: ``cases`` with ``case_loaders``, ``case_rounds`` and ``case_report``
+(large, small and ordinary images); ``scaling`` with ``big_pack``, ``_rows`` and ``_gil``;
+``startup`` with ``_startup``; ``suites`` (their commands).
 """

@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks [run] ...``, ``report FILE``, ``list``."""
+"""The command: ``python -m benchmarks [run] ...``, ``report FILE``, ``list``, and the suites."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import machine, report
+from . import machine, report, suites
 from .contenders import CONTENDERS
 from .data import ROOT, default_work_folder
 from .errors import BenchmarkError
 from .rounds import Settings, run
 
-COMMANDS = ("run", "report", "list")
+COMMANDS = ("run", "report", "list", *suites.COMMANDS)
 EXAMPLE = """examples:
   python -m benchmarks --data photos --batch 64 --workers 2 --size 224
   python -m benchmarks run --only pil lmdb --rounds 3 --output result.json
   python -m benchmarks report result.json --chart result.png
+  python -m benchmarks cases --data photos --only imagenet-224 12-megapixel
 """
 
 
@@ -30,9 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         words = ["run", *words]
     options = parser().parse_args(words)
     try:
-        {"run": run_command, "report": report_command, "list": list_command}[options.command](
-            options
-        )
+        own = {"run": run_command, "report": report_command, "list": list_command}
+        own.get(options.command, suites.run_command)(options)
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     reporting.add_argument("--chart", type=Path, metavar="FILE.png", help="save bars here")
     reporting.add_argument("--markdown", type=Path, metavar="FILE.md", help="save the table here")
     commands.add_parser("list", help="name the contenders")
+    suites.add_parsers(commands, at_least)
     return top
 
 

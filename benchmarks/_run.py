@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -26,7 +26,7 @@ def measure(job: Job) -> dict[str, Any]:
     Imports are over before any clock starts. The workers, if any, are idle when the timed part
     begins and idle again when it ends, as all their batches have been taken.
     """
-    build = CONTENDERS[job.contender].builder()
+    build = builder(job)
     torch.manual_seed(job.seed)
     start = time.perf_counter()
     loader = build(job)
@@ -44,15 +44,26 @@ def measure(job: Job) -> dict[str, Any]:
     return result
 
 
+def builder(job: Job) -> Callable[[Job], Batches]:
+    """Import what builds the job's batches."""
+    if not job.case:
+        return CONTENDERS[job.contender].builder()
+    from . import case_loaders
+
+    return case_loaders.BUILDERS[job.contender]
+
+
 def timed(loader: Batches, job: Job) -> dict[str, Any]:
-    """Images, wall time and CPU time of ``job.epochs`` epochs."""
+    """Images, wall time and CPU time of ``job.epochs`` epochs, or more to fill ``job.seconds``."""
     cpu, start = usage.cpu_seconds(), time.perf_counter()
     count = sum(1 for _ in range(job.epochs) for _ in checked(loader, job))
+    if not count:
+        raise BenchmarkError(f"{job.contender} gave no batch of {job.batch} images")
+    while time.perf_counter() - start < job.seconds:
+        count += sum(1 for _ in checked(loader, job))
     wall = time.perf_counter() - start
     cpu = usage.cpu_seconds() - cpu
     images = count * job.batch
-    if not images:
-        raise BenchmarkError(f"{job.contender} gave no batch of {job.batch} images")
     return {
         "images": images,
         "wall_s": wall,

@@ -34,15 +34,19 @@ def default_work_folder() -> Path:
     return Path(tempfile.gettempdir()) / "fastdata-benchmarks"
 
 
-def generated_images(work: Path, count: int) -> Path:
-    """A folder of ``count`` seeded images, made by ``tools/make_images`` unless it is there."""
-    folder = work / f"made-{count}"
+def generated_images(work: Path, count: int, size: str | None = None) -> Path:
+    """A folder of ``count`` seeded images, made by ``tools/make_images`` unless it is there.
+
+    ``size`` is HEIGHTxWIDTH for all of them; None takes a mix like ImageNet's.
+    """
+    folder = work / (f"made-{count}-{size}" if size else f"made-{count}")
     if folder.exists():
         return folder
     work.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="making-", dir=work))
     command = [sys.executable, str(ROOT / "tools/make_images"), str(partial)]
     command += ["--count", str(count), "--classes", str(min(10, count))]
+    command += ["--size", size] if size else []
     if subprocess.run(command, stdout=sys.stderr).returncode:
         shutil.rmtree(partial)
         raise BenchmarkError("tools/make_images failed: see above, or give images with --data")
@@ -106,6 +110,7 @@ def make_pack(folder: Path, spec: PackSpec, target: Path) -> dict[str, Any]:
         target,
         storage=spec.storage,
         encoding=spec.encoding,
+        resize_short=spec.resize_short,
         quiet=True,
     )
     if report.rejected:

@@ -76,6 +76,7 @@ class PackedImageFolder(ImageDataset):
         return self.pack.targets
 
     def _prepare(self) -> None:
+        super()._prepare()
         if self._encoding in ("sliceable", "jpeg"):
             load_kernels()
 

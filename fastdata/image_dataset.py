@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
+from . import resample
 from .batch import BatchBuffer, SampleBatch
 from .decode import decode
 from .errors import DecodeError, OptionError, PackFormatError, SampleError
@@ -107,7 +108,9 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         """The undecoded image of sample ``index``."""
 
     def _prepare(self) -> None:
-        """Load what workers should not have to load, each for itself."""
+        """Load what workers should not have to load, or even to compile, each for itself."""
+        if any(getattr(step, "antialias", False) for step in self._pipeline.head):
+            resample.available()
 
     @property
     def samples(self) -> SampleList:
