@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+# A job started in the background by a script inherits an ignored SIGINT, and so would the
+# processes of the tests that interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["lmdb", "hdf5"])
