@@ -16,11 +16,11 @@ import weakref
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from prefetch_generator import BackgroundGenerator
 
+from .closable import Closable
 from .errors import OptionError
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _SECONDS_AT_EXIT = 5.0
 
 
-class BackgroundIterator(Iterator[T]):
+class BackgroundIterator(Closable, Iterator[T]):
     """An iterator whose items are made ahead, by a daemon thread of its own.
 
     Items arrive in the source's order, each exactly as the source made it (an exception or a tuple
@@ -119,17 +119,6 @@ class BackgroundIterator(Iterator[T]):
         last = self._discard()
         if last is not None and last.errors and self._gate.stop_seen:
             raise last.errors.pop()
-
-    def __enter__(self) -> BackgroundIterator[T]:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

@@ -8,11 +8,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Any
 
+from .closable import Closable
 
-class ThreadBatches(Iterator[Any]):
+
+class ThreadBatches(Closable, Iterator[Any]):
     """Batches made by threads of this process.
 
     Args:
@@ -70,17 +71,6 @@ class ThreadBatches(Iterator[Any]):
         self._pending.clear()
         self._indices = iter(())
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def __enter__(self) -> ThreadBatches:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _fill(self) -> None:
         while len(self._pending) < self._ahead:

@@ -9,7 +9,7 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "sample", "plan",
+    "version", "errors", "closable", "sample", "plan",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "folder", "labels", "shards", "publish",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..closable import Closable
 
 _BLOCK = 4 << 20
 _OTHER_FILES = 512  # sockets, pipes and libraries that the rest of a training opens
@@ -54,7 +55,7 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-class NpyStream:
+class NpyStream(Closable):
     """An .npy file of one dimension, written row by row; its header gets the length at the end."""
 
     def __init__(self, path: Path, dtype: np.dtype[np.generic]) -> None:
@@ -90,14 +91,3 @@ class NpyStream:
             },
         )
         return self._file.tell()
-
-    def __enter__(self) -> NpyStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

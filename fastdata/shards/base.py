@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from ..closable import Closable
 from ..errors import MissingDependencyError, OptionError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class _Closable(ABC):
-    @abstractmethod
-    def close(self) -> None:
-        """Give everything back; a second call does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class ShardWriter(_Closable):
+class ShardWriter(Closable):
     """Writes one shard. After ``close`` the file is complete and durable (fsynced)."""
 
     @abstractmethod
@@ -41,7 +20,7 @@ class ShardWriter(_Closable):
         """Append a record; the first one has index 0. An empty record is allowed."""
 
 
-class ShardReader(_Closable):
+class ShardReader(Closable):
     """Reads one shard, from any thread; safe to use in a forked child, where it reopens itself."""
 
     @abstractmethod
