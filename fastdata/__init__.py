@@ -2,7 +2,8 @@
 
 Reading order: ``folder`` (what there is), ``encode`` and ``pack`` (how it gets into a pack),
 ``shards`` (how a pack lies on disk), ``plan`` and ``transforms`` (what training asks for),
-``decode`` (pixels), ``dataset``, ``loader``, ``prefetch`` (batches on the device), ``cli``.
+``decode`` (pixels), ``dataset``, ``sampler`` (which samples), ``loader``, ``prefetch`` (batches on
+the device), ``cli``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from .errors import (
 )
 from .loader import DataLoaderX
 from .pack import PackReport, pack_image_folder
+from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
+from .sampler import RankSampler, ShuffleSampler
 from .unpack import unpack
 from .verify import VerifyReport, verify_pack
 from .version import __version__
@@ -47,7 +50,10 @@ __all__ = [
     "PackReport",
     "PackedImageFolder",
     "PackingError",
+    "Permutation",
+    "RankSampler",
     "SampleError",
+    "ShuffleSampler",
     "SourceError",
     "SourceNotFoundError",
     "VerifyReport",

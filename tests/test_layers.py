@@ -9,13 +9,15 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "closable", "sample", "plan",
+    "version", "errors", "closable", "sample", "plan", "permutation",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "folder", "labels", "shards", "publish",
     "opencv", "render", "decode", "encode", "transforms", "batch",
+    "sampler",
     # L2
-    "pack", "verify", "unpack", "info", "image_dataset", "dataset", "threads", "loader",
+    "pack", "verify", "unpack", "info", "image_dataset", "dataset",
+    "threads", "loader",
     # L3
     "cli", "__init__", "__main__",
 ]  # fmt: skip
