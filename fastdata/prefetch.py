@@ -40,11 +40,25 @@ class CUDAPrefetcher:
     ``record_stream`` with the consumer's stream: it is not reused before the work queued there by
     then is done. That alone would let a fast host pile up batches, so the host waits as soon as
     ``prefetch_batches + 1`` copies are unfinished: at most about ``2 * prefetch_batches + 3``
-    batches are on the device. Sources in host memory are kept until their copy is done, so a loader
-    may reuse pinned memory as soon as nothing refers to it. Host tensors that are not pinned are
-    pinned first: that costs a copy on the host, while a copy from pageable memory makes the host
-    wait for the side stream, and so for the consumer's queue. What cannot be pinned (sparse
-    tensors, for example) is copied synchronously.
+    batches are on the device.
+
+    Pinned memory. Sources in host memory are kept until their copy is done, so a loader may reuse
+    pinned memory as soon as nothing refers to it. Host tensors that are not pinned are pinned
+    first: that costs a copy on the host, while a copy from pageable memory makes the host wait for
+    the side stream, and so for the consumer's queue. What cannot be pinned (sparse tensors, for
+    example) is copied synchronously. There is no ring of buffers, since torch's allocator of pinned
+    memory is one: it keeps freed blocks, and hands each out again once the work queued on the side
+    stream when it was freed is done (Note [HostAllocator design] in CachingHostAllocator.h). So
+    the blocks never become more than what is alive at once: for each tensor of a batch, no more
+    than the batches that the loader has made ahead (``num_workers * prefetch_factor`` with worker
+    threads) plus ``2 * prefetch_batches + 4``, of which up to ``prefetch_batches + 2`` are being
+    copied and as many freed a moment ago. Each is rounded up to a power of two bytes.
+
+    CUDA graphs. A captured step reads fixed addresses: copy each batch into the graph's static
+    input, outside of the capture, and replay. ``next()`` while the current stream captures raises
+    ``RuntimeError``, as the copies would become part of the graph. A loader whose threads pin
+    memory must not run during a capture either, unless that has
+    ``capture_error_mode="thread_local"``: capture before the first ``next()``.
 
     Order. Batches come in the loader's order. If the loader or ``transform`` raises an
     ``Exception``, the batches before it are yielded first; other ``BaseException`` end at once.
@@ -57,8 +71,9 @@ class CUDAPrefetcher:
 
     Args:
         loader: any iterable of batches; ``len()`` works if it works on the loader.
-        device: where batches go; an integer is the index of a CUDA device, and None means the
-            current CUDA device, or the CPU if there is none. Fixed here, in the constructor.
+        device: where batches go; an integer is the index of a CUDA device, and None means torch's
+            current accelerator (before torch 2.6, CUDA), or the CPU if there is none. Fixed here,
+            in the constructor.
         prefetch_batches: how many batches are queued ahead of the consumer, at least 1.
         transform: called with each batch on the device. It runs ahead of the consumer, when the
             parameters it might train are some steps old, and so under ``torch.no_grad()``.
@@ -146,6 +161,7 @@ class _Pipeline:
 
     def batches(self) -> Generator[Any, None, None]:
         try:
+            self._refuse_capture()
             self._fill(1)
             while self._flights:
                 yield self._land()  # no local name: it would keep the batch from the consumer
@@ -188,12 +204,27 @@ class _Pipeline:
 
     def _land(self) -> Any:
         """Queue the next copies, then hand the oldest batch to the consumer's stream."""
+        self._refuse_capture()
         flight = self._flights.popleft()
         self._fill(self._depth)
         consumer = self._api.current_stream(self._device)
         consumer.wait_event(flight.ready)
+        # Instead, this object could retain the last batches in a ring, which frees memory sooner
+        # than the allocator does. But a ring must know when the consumer's work on a batch is done,
+        # and with any fixed length it does not: a consumer may keep a batch for as long as it
+        # likes, and use it in work that it queues later. Here its own reference says so, and what
+        # the allocator keeps longer is bounded by ``_limit_copies``.
         record_use(flight.batch, consumer)
         return flight.batch
+
+    def _refuse_capture(self) -> None:
+        # The side stream, waiting for a stream that captures, would be captured with it.
+        if getattr(self._api, "is_current_stream_capturing", bool)():
+            raise RuntimeError(
+                "the next batch was asked for while the current stream captures a graph, and its "
+                "copy would become part of that; take the batch before, and copy it into the "
+                "graph's static input outside of the capture"
+            )
 
     def _record(self) -> Any:
         # A blocking event lets the waiting host thread sleep; others spin beside the decoders.
@@ -224,15 +255,15 @@ def _transformed(transform: Callable[[Any], Any] | None, batch: Any) -> Any:
 
 def _stream_api(device: torch.device) -> Any:
     """``torch.cuda`` or its like for another accelerator; None for a device without streams."""
+    # Not ``torch.accelerator``: it serves one kind of device a process, cannot tell whether a
+    # stream captures, and does not exist before torch 2.6.
     api = getattr(torch, device.type, None)
     has_streams = device.type != "cpu" and all(hasattr(api, name) for name in _STREAM_API)
     return api if has_streams else None
 
 
 def _resolve(device: torch.device | str | int | None) -> torch.device:
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    resolved = as_device(device)
+    resolved = as_device(_default_device() if device is None else device)
     api = _stream_api(resolved)
     if api is None:
         return resolved
@@ -243,3 +274,11 @@ def _resolve(device: torch.device | str | int | None) -> torch.device:
         )
     index = api.current_device() if resolved.index is None else resolved.index
     return torch.device(resolved.type, index)
+
+
+def _default_device() -> torch.device:
+    generic = getattr(torch, "accelerator", None)  # since torch 2.6
+    if generic is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = generic.current_accelerator() if generic.is_available() else None
+    return torch.device("cpu") if found is None else found

@@ -87,7 +87,7 @@ def record_use(batch: Any, stream: Any) -> None:
     """Call ``record_stream(stream)`` on every tensor of the batch that is not in host memory."""
     for tensor in tensors_in(batch):
         if tensor.device.type != "cpu":
-            for part in _dense_parts(tensor):
+            for part in dense_parts(tensor):
                 part.record_stream(stream)
 
 
@@ -107,10 +107,13 @@ def _pinned(item: Any) -> Any:
     return pinned if type(pinned) is type(item) else item  # it would lose a tensor subclass
 
 
-def _dense_parts(tensor: Tensor) -> list[Tensor]:
-    if tensor.layout not in _PARTS:
+def dense_parts(tensor: Tensor) -> list[Tensor]:
+    """The dense tensors that hold what a tensor has on its device, itself if it is dense."""
+    strided_nested = tensor.is_nested and tensor.layout is torch.strided
+    names = ("values",) if strided_nested else _PARTS.get(tensor.layout, ())
+    if not names:
         return [tensor]
-    parts = [getattr(tensor, name)() for name in _PARTS[tensor.layout]]
+    parts = [getattr(tensor, name)() for name in names]
     return [part for part in parts if part is not None]
 
 

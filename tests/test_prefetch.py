@@ -31,6 +31,7 @@ class Accelerator:
         self.streams: list[SimulatedStream] = []
         self.unfinished: list[SimulatedEvent] = []
         self.current = self.Stream()
+        self.capturing = False
 
     def Stream(self, device: Any = None) -> SimulatedStream:
         self.streams.append(SimulatedStream())
@@ -50,6 +51,9 @@ class Accelerator:
 
     def is_available(self) -> bool:
         return True
+
+    def is_current_stream_capturing(self) -> bool:
+        return self.capturing
 
     def current_device(self) -> None:
         return None  # "meta" devices are not counted
@@ -363,6 +367,17 @@ def test_the_default_device_is_the_gpu_or_the_cpu() -> None:
     assert CUDAPrefetcher([]).device.type == expected
 
 
+@pytest.mark.skipif(not hasattr(torch, "accelerator"), reason="needs torch 2.6")
+@pytest.mark.parametrize("kind", ["meta", None])
+def test_the_default_device_is_torchs_accelerator(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None
+) -> None:
+    found = None if kind is None else torch.device(kind)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: found)
+    assert CUDAPrefetcher([]).device == torch.device(kind or "cpu")
+
+
 def test_on_the_cpu_batches_pass_unchanged_and_one_by_one() -> None:
     class Untouchable:
         def to(self, *_: Any, **__: Any) -> None:
@@ -388,6 +403,20 @@ def test_reads_ahead_by_prefetch_batches(accelerator: Accelerator, prefetch_batc
     assert loader.read == 0
     for batch in iterator:
         assert loader.read == min(20, batch["number"] + 1 + prefetch_batches)
+
+
+@pytest.mark.parametrize("batches_before", [0, 2])
+def test_refuses_to_become_part_of_a_graph(accelerator: Accelerator, batches_before: int) -> None:
+    loader = Loader(8)
+    iterator = iter(CUDAPrefetcher(loader, "meta"))
+    assert numbers(next(iterator) for _ in range(batches_before)) == list(range(batches_before))
+    accelerator.capturing = True
+    done = [set(stream.before) for stream in accelerator.streams]
+    with pytest.raises(RuntimeError, match="static input outside of the capture"):
+        next(iterator)
+    assert [stream.before for stream in accelerator.streams[: len(done)]] == done
+    assert not accelerator.unfinished
+    assert loader.finished == (1 if batches_before else 0)  # a generator not started has no finally
 
 
 def test_an_interrupt_does_not_wait_for_the_batches_in_flight(accelerator: Accelerator) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
-from fastdata.structure import map_tensors, move_to_device, tensors_in
+from fastdata.structure import dense_parts, map_tensors, move_to_device, tensors_in
 
 META = torch.device("meta")
 
@@ -280,3 +280,25 @@ def test_a_key_named_to_is_no_method() -> None:
 def test_anything_else_passes_through(item: Any) -> None:
     assert move_to_device(item, META) is item
     assert list(tensors_in(item)) == []
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize(
+    "layout",
+    [torch.strided, torch.jagged, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, None],
+)
+def test_the_parts_of_a_tensor_are_dense_and_share_its_memory(layout: torch.layout | None) -> None:
+    rows = [torch.arange(3.0) + 1, torch.arange(2.0) + 4]
+    if layout is None:
+        tensor = torch.arange(5.0) + 1
+    elif layout in (torch.strided, torch.jagged):
+        tensor = torch.nested.nested_tensor(rows, layout=layout)
+    else:
+        tensor = torch.diag(torch.arange(5.0) + 1).to_sparse(layout=layout)
+    parts = dense_parts(tensor)
+    assert all(part.layout is torch.strided and not part.is_nested for part in parts)
+    (values,) = [part for part in parts if part.is_floating_point()]
+    assert values.tolist() == [1, 2, 3, 4, 5]
+    addresses = [again.data_ptr() for again in dense_parts(tensor)]
+    assert addresses == [part.data_ptr() for part in parts]

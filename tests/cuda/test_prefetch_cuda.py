@@ -1,9 +1,4 @@
-"""What CUDAPrefetcher promises, on a CUDA device.
-
-Each batch is filled with its own number, and the consumer counts on the device, late, the elements
-that are different: a batch that was handed over too early, or whose memory was reused too soon, has
-wrong elements. Sleeping kernels make such a race certain instead of rare.
-"""
+"""What CUDAPrefetcher promises, on a CUDA device; see ``gpu_helpers`` for how."""
 
 from __future__ import annotations
 
@@ -15,6 +10,18 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from gpu_helpers import (
+    BATCH_BYTES,
+    BRIEF,
+    GPU,
+    LONG,
+    SIZE,
+    assert_none_wrong,
+    churn,
+    count_wrong,
+    numbered,
+    sleep,
+)
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
@@ -23,49 +30,7 @@ from fastdata.background import BackgroundIterator
 from fastdata.prefetch import CUDAPrefetcher
 from fastdata.structure import map_tensors, tensors_in
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
-
-SIZE = 1 << 22  # elements of a batch: 16 MiB, a size for which the allocator adds no slack
-BATCH_BYTES = SIZE * 4
-BRIEF = 20_000_000  # clock cycles, some 10 ms
-LONG = 2_000_000_000  # clock cycles, a second or more
-
-
-@pytest.fixture(autouse=True)
-def _idle_device() -> Iterator[None]:
-    yield
-    torch.cuda.synchronize()
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def sleep(cycles: int) -> None:
-    torch.cuda._sleep(cycles)
-
-
-def numbered(length: int, pinned: bool = True) -> Iterator[Tensor]:
-    for number in range(length):
-        batch = torch.full((SIZE,), number, dtype=torch.int32)
-        yield batch.pin_memory() if pinned else batch
-        del batch
-
-
-def count_wrong(batch: Tensor, expected: int) -> Tensor:
-    return (batch != expected).sum()
-
-
-def churn() -> None:
-    """Take and give back memory of a batch's size, filled with a number that no batch has."""
-    for _ in range(3):
-        torch.full((SIZE,), -1, dtype=torch.int32, device="cuda")
-
-
-def assert_none_wrong(wrong: list[Tensor]) -> None:
-    torch.cuda.synchronize()
-    assert [int(count) for count in wrong] == [0] * len(wrong)
+pytestmark = GPU
 
 
 class Pair(NamedTuple):
@@ -136,6 +101,34 @@ def test_sparse_tensors(layout: torch.layout) -> None:
     for moved in CUDAPrefetcher([dense.to_sparse(layout=layout)] * 3):
         assert (moved.layout, moved.device.type) == (layout, "cuda")
         assert torch.equal(moved.to_dense().cpu(), dense)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors(layout: torch.layout) -> None:
+    rows = [torch.arange(3.0), torch.arange(2.0)]
+    batches = [torch.nested.nested_tensor(rows, layout=layout) for _ in range(4)]
+    for moved in CUDAPrefetcher(batches):
+        assert (moved.is_nested, moved.layout, moved.device.type) == (True, layout, "cuda")
+        arrived = [row.tolist() for row in moved.unbind()]
+        assert arrived == [row.tolist() for row in rows]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_late_consumer_sees_no_stale_nested_tensor(layout: torch.layout) -> None:
+    def source() -> Iterator[Tensor]:
+        for number in range(12):
+            halves = torch.full((SIZE,), number, dtype=torch.int32).chunk(2)
+            yield torch.nested.nested_tensor(list(halves), layout=layout)
+
+    wrong = []
+    for number, batch in enumerate(CUDAPrefetcher(source())):
+        sleep(BRIEF)
+        wrong.append(count_wrong(batch.values(), number))
+        del batch
+        churn()
+    assert_none_wrong(wrong)
 
 
 def test_tensors_on_the_device_already_are_not_copied() -> None:
