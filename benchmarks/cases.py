@@ -69,7 +69,7 @@ COLUMNS = {
     "or area where the case is antialiased everywhere",
     "fastdata": "pack and worker threads; antialiased, Pillow's very pixels",
     "processes": "the same with process workers",
-    "linear": "as fastdata, resized without antialiasing (OpenCV linear)",
+    "linear": "as fastdata, resized without antialiasing, as torch does it",
     "reduced": "as fastdata, large images decoded at 1/2, 1/4 or 1/8 (other pixels)",
 }
 

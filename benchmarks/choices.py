@@ -84,6 +84,9 @@ def resizers() -> dict[str, Callable[[np.ndarray], object]]:
         "torch, antialiased": by_torch,
         "cv2, INTER_LINEAR (aliases)": lambda c: cv2.resize(c, size),
         "fastdata, Pillow's pixels": lambda c: resample.resize_bilinear(c, *size),
+        "fastdata, torch's pixels (aliases)": lambda c: resample.resize_bilinear(
+            c, *size, antialias=False
+        ),
     }
 
 

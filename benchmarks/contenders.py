@@ -107,6 +107,7 @@ class Contender:
 
 
 _EXACT = "as Pillow, bit for bit"
+_PLAIN = "as torch without antialiasing"
 
 
 def _fastdata(
@@ -116,7 +117,7 @@ def _fastdata(
     *needs: str,
     pack: PackSpec | None,
     decoder: str = "OpenCV, rows down to the crop",
-    resize: str = "OpenCV linear",
+    resize: str = _PLAIN,
 ) -> Contender:
     return Contender(
         name,
@@ -130,7 +131,7 @@ def _fastdata(
     )
 
 
-def _sliced(name: str, title: str, build: str, resize: str = "OpenCV linear") -> Contender:
+def _sliced(name: str, title: str, build: str, resize: str = _PLAIN) -> Contender:
     return _fastdata(
         name,
         title,

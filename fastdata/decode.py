@@ -70,7 +70,11 @@ def decode(
         pixels = _whole_pixels(image)
     else:
         pixels, plan = _needed_pixels(image, plan, reduce)
-    result = execute(apply_orientation(pixels, image.orientation), plan, out=out)
+    if image.orientation != 1:
+        pixels = apply_orientation(pixels, image.orientation)
+    result = execute(pixels, plan, out=out)
+    if out is not None:
+        return out
     return result if result.flags.c_contiguous and result.flags.writeable else result.copy()
 
 
@@ -156,11 +160,12 @@ _told = False
 
 
 def _raw_pixels(image: EncodedImage) -> Image:
-    pixels = np.frombuffer(image.data, np.uint8)
-    if pixels.size != image.height * image.width * 3:
-        raise DecodeError(f"expected {image.height}x{image.width}x3 raw bytes, found {pixels.size}")
-    pixels.flags.writeable = False  # the caller's memory, even where it is a bytearray
-    return pixels.reshape(image.height, image.width, 3)
+    shape, found = (image.height, image.width, 3), len(image.data)
+    if found != image.height * image.width * 3:
+        raise DecodeError(f"expected {image.height}x{image.width}x3 raw bytes, found {found}")
+    pixels: Image = np.ndarray(shape, np.uint8, image.data)
+    pixels.setflags(write=False)  # the caller's memory, even where it is a bytearray
+    return pixels
 
 
 def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
@@ -173,7 +178,7 @@ def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
     source = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(source, _COLOR_FLAGS | _REDUCED[reduce_by])
-        if image is not None and sniff(data) == "avif":
+        if image is not None and data[4:8] == b"ftyp" and sniff(data) == "avif":
             image = _without_alpha(source, image)
     except cv2.error as error:
         raise DecodeError(f"OpenCV refuses the image: {error}") from error

@@ -75,7 +75,7 @@ class Plan(NamedTuple):
         """The same plan for another image, of which it takes ``box`` first."""
         if self.before is not None:
             return self._replace(before=self.before.from_box(box))
-        return self._replace(box=box)
+        return Plan(box, *self[1:])
 
     @property
     def resizes(self) -> bool:
@@ -87,7 +87,8 @@ class Plan(NamedTuple):
         return not self.resizes and self.padding is None
 
     @property
-    def _keeps_whole(self) -> bool:
+    def keeps_whole(self) -> bool:
+        """Whether the result is all of the resized box, and no more."""
         return self.padding is None and self.window == (0, 0, *self.size)
 
     def crop(self, box: Box) -> Plan:
@@ -97,7 +98,7 @@ class Plan(NamedTuple):
             ValueError: the box is empty or reaches outside.
         """
         top, left, height, width = box
-        if min(height, width) < 1 or min(top, left) < 0:
+        if height < 1 or width < 1 or top < 0 or left < 0:
             raise ValueError(f"a crop needs a non-negative corner and a size >= 1, got {box}")
         if top + height > self.height or left + width > self.width:
             raise ValueError(f"{box} reaches outside of an image of {self.height}x{self.width}")
@@ -107,7 +108,7 @@ class Plan(NamedTuple):
             left = self.width - left - width
         if self._only_crops:
             inner = Box(self.box.top + top, self.box.left + left, height, width)
-            return self._replace(box=inner, size=(height, width), window=Box(0, 0, height, width))
+            return Plan(inner, (height, width), Box(0, 0, height, width), *self[3:])
         window = Box(self.window.top + top, self.window.left + left, height, width)
         return self._replace(window=window)
 
@@ -123,28 +124,27 @@ class Plan(NamedTuple):
             raise ValueError(f"cannot resize to {height}x{width}: both must be >= 1")
         # Nearest rounds a place between two pixels to one side; mirrored, to the other.
         mirrored = interpolation == "nearest" and (self.hflip or self.vflip)
-        if self.resizes or mirrored or not self._keeps_whole:
+        if self.resizes or mirrored or not self.keeps_whole:
             return self._then().resize(height, width, interpolation, antialias)
-        return self._replace(
-            size=(height, width),
-            window=Box(0, 0, height, width),
-            interpolation=interpolation,
-            antialias=antialias,
-        )
+        whole = Box(0, 0, height, width)
+        return Plan(self.box, (height, width), whole, interpolation, antialias, *self[5:])
 
     def pad(self, padding: Padding) -> Plan:
         """Add pixels around the current result (ValueError for a negative number)."""
         left, top, right, bottom, fill, mode = padding
         if min(left, top, right, bottom) < 0:
             raise ValueError(f"cannot add a negative number of pixels: {padding}")
-        if not self._keeps_whole:
+        if not self.keeps_whole:
             return self._then().pad(padding)
+        window = Box(0, 0, self.height + top + bottom, self.width + left + right)
         if self.hflip:
             left, right = right, left
         if self.vflip:
             top, bottom = bottom, top
-        window = Box(0, 0, self.height + top + bottom, self.width + left + right)
-        return self._replace(padding=Padding(left, top, right, bottom, fill, mode), window=window)
+        padding = Padding(left, top, right, bottom, fill, mode)
+        return Plan(
+            self.box, self.size, window, self.interpolation, self.antialias, padding, *self[6:]
+        )
 
     def flip_horizontal(self) -> Plan:
         """Mirror left and right."""

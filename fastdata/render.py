@@ -19,11 +19,7 @@ _BORDERS = {
     "reflect": cv2.BORDER_REFLECT_101,
     "symmetric": cv2.BORDER_REFLECT,
 }
-_EXACT = {"bilinear": resample.resize_bilinear, "bicubic": resample.resize_bicubic}
-_KERNELS = {
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-}
+_KERNELS = {"bilinear": resample.resize_bilinear, "bicubic": resample.resize_bicubic}
 
 
 def apply_orientation(image: Image, orientation: int) -> Image:
@@ -52,25 +48,18 @@ def execute(image: Image, plan: Plan | None, *, out: Image | None = None) -> Ima
         DecodeError: the image is smaller than the one that the plan was made for.
         ValueError: ``out`` has another shape, type or layout.
     """
-    if out is not None:
-        _check_out(out, image.shape[:2] if plan is None else (plan.height, plan.width))
+    if out is not None:  # OpenCV silently allocates another array in place of one that does not fit
+        height, width = image.shape[:2] if plan is None else (plan.height, plan.width)
+        resample.check_out(out, height, width)
     if plan is None:
-        return _deliver(image, None, out)
+        return _deliver(image, out)
     if plan.before is not None:
         image = execute(image, plan.before)
-    resized = _resize(_cut(image, plan.box), plan, out)
+    mirrored = plan.hflip and plan.resizes and plan.keeps_whole  # while it is resized
+    resized = _resize(_cut(image, plan.box), plan, out, mirrored)
     if plan.padding is not None:
         resized = _pad(resized, plan.padding)
-    return _deliver(_cut(resized, plan.window), plan, out)
-
-
-def _check_out(out: Image, size: tuple[int, ...]) -> None:
-    # OpenCV silently allocates another array in place of one that does not fit.
-    if out.shape != (*size, 3) or out.dtype != np.uint8 or not out.flags.carray:
-        found = f"{out.dtype} of shape {out.shape} and strides {out.strides}"
-        raise ValueError(
-            f"out must be a writable C-contiguous uint8 array {(*size, 3)}, found {found}"
-        )
+    return _deliver(_cut(resized, plan.window), out, plan.hflip and not mirrored, plan.vflip)
 
 
 def _cut(image: Image, box: Box) -> Image:
@@ -84,19 +73,20 @@ def _cut(image: Image, box: Box) -> Image:
     return cut
 
 
-def _resize(image: Image, plan: Plan, out: Image | None) -> Image:
+def _resize(image: Image, plan: Plan, out: Image | None, mirrored: bool) -> Image:
+    """Resize, and flip left and right where ``mirrored``; into ``out`` if that fits."""
     if not plan.resizes:
         return image
     height, width = plan.size
+    if plan.interpolation != "nearest" and resample.available():
+        direct = out if out is not None and out.shape[:2] == (height, width) else None
+        resize = _KERNELS[plan.interpolation]
+        return resize(image, height, width, direct, mirrored, plan.antialias)
     if plan.interpolation == "nearest":
-        return _resize_nearest(image, height, width)
-    direct = out if out is not None and out.shape[:2] == (height, width) else None
-    if plan.antialias and resample.available():
-        return _EXACT[plan.interpolation](image, height, width, direct)
-    if plan.antialias and _needs_antialias(plan):
-        return _resize_by_torch(image, plan)
-    resized = cv2.resize(image, (width, height), direct, interpolation=_KERNELS[plan.interpolation])
-    return np.asarray(resized, np.uint8)
+        image = _resize_nearest(image, height, width)
+    else:
+        image = _resize_by_torch(image, plan)
+    return image[:, ::-1] if mirrored else image
 
 
 def _resize_nearest(image: Image, height: int, width: int) -> Image:
@@ -113,21 +103,24 @@ def _centres(old: int, new: int) -> NDArray[np.intp]:
     return np.minimum(np.cumsum(steps).astype(np.intp), old - 1)
 
 
-def _needs_antialias(plan: Plan) -> bool:
-    if plan.interpolation == "bicubic":  # Pillow's antialiased cubic has another coefficient
-        return True
-    return plan.size[0] < plan.box.height or plan.size[1] < plan.box.width
-
-
 def _resize_by_torch(image: Image, plan: Plan) -> Image:
-    """Where numba is missing: antialiased within a level or two of Pillow's bilinear."""
+    """Where numba is missing: antialiased bilinear within a level or two of Pillow's."""
+    height, width = plan.size
+    if width > 1:
+        return _interpolate(image, height, width, plan)
+    # torch errs where one column is resized, unless the processor has AVX2.
+    column = _interpolate(image, image.shape[0], 1, plan)
+    return _interpolate(column.repeat(2, axis=1), height, 2, plan)[:, :1]
+
+
+def _interpolate(image: Image, height: int, width: int, plan: Plan) -> Image:
     # torch takes neither the negative strides of a turned view nor read-only memory, and fails on
     # planes of their own for each channel when it shrinks to one pixel.
     if min(image.strides) < 1 or image.strides[2] != 1 or not image.flags.writeable:
         image = image.copy()
     pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
     resized = torch.nn.functional.interpolate(
-        pixels, plan.size, mode=plan.interpolation, antialias=True, align_corners=False
+        pixels, (height, width), mode=plan.interpolation, antialias=plan.antialias
     )
     result: Image = resized[0].permute(1, 2, 0).numpy()
     return result
@@ -139,9 +132,9 @@ def _pad(image: Image, padding: Padding) -> Image:
     return np.asarray(padded, np.uint8)
 
 
-def _deliver(image: Image, plan: Plan | None, out: Image | None) -> Image:
-    if plan is not None and (plan.hflip or plan.vflip):
-        code = 0 if not plan.hflip else -1 if plan.vflip else 1
+def _deliver(image: Image, out: Image | None, hflip: bool = False, vflip: bool = False) -> Image:
+    if hflip or vflip:
+        code = 0 if not hflip else -1 if vflip else 1
         return np.asarray(cv2.flip(image, code, out), np.uint8)  # in place where image is out
     if out is None or image is out:
         return image

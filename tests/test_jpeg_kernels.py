@@ -33,7 +33,8 @@ def installation(root: Path) -> Path:
     """A copy of the package where no cache can be kept beside the sources, not even by root."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, root / "fastdata" / "jpeg", ignore=ignore)
-    shutil.copy(PACKAGE.parent / "errors.py", root / "fastdata")
+    for name in ("errors.py", "jit.py"):
+        shutil.copy(PACKAGE.parent / name, root / "fastdata")
     (root / "fastdata" / "__init__.py").touch()
     (root / "fastdata" / "jpeg" / "__pycache__").touch()
     return root

@@ -9,7 +9,7 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "closable", "sample", "plan", "permutation",
+    "version", "errors", "closable", "sample", "plan", "jit", "permutation",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "folder", "labels", "shards", "publish",

@@ -1,4 +1,4 @@
-"""Resizing: Pillow's pixels exactly, wherever the image lies in memory and whoever else resizes."""
+"""Resizing: Pillow's or torch's very pixels, wherever the image lies, whoever else resizes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import resized_by_pillow as by_pillow
+from images import resized_plainly
 from numpy.typing import NDArray
 
 from fastdata.errors import OptionError
@@ -29,6 +32,14 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
     """Random pixels; half of all seeds give only 0 and 255, which makes bicubic overshoot."""
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return values if seed % 2 else np.where(values > 127, 255, 0).astype(np.uint8)
+
+
+def by_torch(image: Image, height: int, width: int, mode: str) -> Image:
+    """What torch makes of the image, without antialiasing."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
+    resized = torch.nn.functional.interpolate(pixels, (height, width), mode=mode, antialias=False)
+    result: Image = resized[0].permute(1, 2, 0).numpy()
+    return result
 
 
 sides = st.one_of(st.integers(1, 20), st.integers(1, 100), st.integers(1, 700))
@@ -77,6 +88,29 @@ def test_extreme_and_plain_sizes(
     assert np.array_equal(METHODS[method](image, *new), by_pillow(image, *new, method))
 
 
+@settings(deadline=None, max_examples=300)
+@given(sides, sides, sides, sides, seeds)
+def test_plain_bilinear_is_two_neighbours_blended(
+    old_height: int, old_width: int, height: int, width: int, seed: int
+) -> None:
+    image = noise(old_height, old_width, seed)
+    result = resize_bilinear(image, height, width, antialias=False)
+    assert np.array_equal(result, resized_plainly(image, height, width))
+
+
+# Widths of 1 are left out: without AVX2 torch's uint8 kernels get them wrong.
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@settings(deadline=None, max_examples=200)
+@given(sides, sides, sides, st.integers(2, 400), seeds)
+def test_without_antialias_equals_torch(
+    mode: str, old_height: int, old_width: int, height: int, width: int, seed: int
+) -> None:
+    image = noise(old_height, old_width, seed)
+    resize = {"bilinear": resize_bilinear, "bicubic": resize_bicubic}[mode]
+    result = resize(image, height, width, antialias=False)
+    assert np.array_equal(result, by_torch(image, height, width, mode))
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(0, 1), methods, seeds
@@ -90,13 +124,22 @@ def test_order_of_passes_changes_where_pillow_changes_it(
 
 
 @settings(deadline=None, max_examples=100)
-@given(sides, sides, st.integers(1, 60), st.integers(1, 60), st.booleans(), methods, seeds)
+@given(
+    sides,
+    sides,
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.booleans(),
+    methods,
+    st.booleans(),
+    seeds,
+)
 def test_flip_mirrors_the_result(
     old_height: int, old_width: int, height: int, width: int, square: bool,
-    method: PIL.Image.Resampling, seed: int,
+    method: PIL.Image.Resampling, antialias: bool, seed: int,
 ) -> None:  # fmt: skip
     image = noise(old_height, width if square else old_width, seed)
-    resize = METHODS[method]
+    resize = partial(METHODS[method], antialias=antialias)
     flipped = resize(image, height, width, hflip=True)
     assert np.array_equal(flipped, resize(image, height, width)[:, ::-1])
 
@@ -110,9 +153,10 @@ def test_crop_is_read_in_place_and_left_alone(
     whole = noise(top + old_height + bottom, left + old_width + right, seed=1)
     before = whole.copy()
     crop = whole[top : top + old_height, left : left + old_width]
-    expected = by_pillow(crop, height, width, BILINEAR)
+    expected = by_pillow(crop, height, width, BILINEAR), resized_plainly(crop, height, width)
     whole.flags.writeable = False
-    assert np.array_equal(resize_bilinear(crop, height, width), expected)
+    assert np.array_equal(resize_bilinear(crop, height, width), expected[0])
+    assert np.array_equal(resize_bilinear(crop, height, width, antialias=False), expected[1])
     assert np.array_equal(whole, before)
 
 
@@ -138,17 +182,21 @@ LAYOUTS: dict[str, Callable[[Image], Image]] = {
 def test_any_layout(layout: str, size: tuple[int, int]) -> None:
     image = LAYOUTS[layout](noise(47, 61))
     assert np.array_equal(resize_bilinear(image, *size), by_pillow(image, *size, BILINEAR))
+    plain = resize_bilinear(image, *size, antialias=False)
+    assert np.array_equal(plain, resized_plainly(image, *size))
 
 
 @settings(deadline=None, max_examples=100)
-@given(sides, sides, st.integers(1, 40), st.integers(1, 40), st.booleans())
+@given(sides, sides, st.integers(1, 40), st.integers(1, 40), st.booleans(), st.booleans())
 def test_out_is_filled_and_nothing_around_it(
-    old_height: int, old_width: int, height: int, width: int, hflip: bool
+    old_height: int, old_width: int, height: int, width: int, hflip: bool, antialias: bool
 ) -> None:
     image = noise(old_height, old_width)
     batch = np.full((3, height, width, 3), 77, np.uint8)
-    result = resize_bilinear(image, height, width, batch[1], hflip)
-    expected = by_pillow(image, height, width, BILINEAR)
+    result = resize_bilinear(image, height, width, batch[1], hflip, antialias)
+    expected = resized_plainly(image, height, width)
+    if antialias:
+        expected = by_pillow(image, height, width, BILINEAR)
     assert result.base is batch
     assert np.array_equal(batch[1], expected[:, ::-1] if hflip else expected)
     assert (batch[[0, 2]] == 77).all()

@@ -65,7 +65,7 @@ def test_nowhere_to_keep_compiled_code(tmp_path: Path) -> None:
 GUARDED = """
 import ctypes, itertools, mmap
 import numpy as np
-from fastdata.resample import resize_bilinear
+from fastdata.resample import resize_bicubic, resize_bilinear
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -87,8 +87,12 @@ for height, width in itertools.product(sizes, sizes):
         for size in [(1, 1), (5, 6), (height, 9), (9, width), (23, 30)]:
             for hflip in (False, True):
                 out = guarded(size[0] * size[1] * 3, at_end).reshape(*size, 3)
-                resize_bilinear(image, *size, out, hflip)
-                resize_bilinear(image[height // 2 :, width // 2 :], *size, out, hflip)
+                part = image[height // 2 :, width // 2 :]
+                for antialias in (False, True):
+                    resize_bilinear(image, *size, out, hflip, antialias)
+                    resize_bilinear(part, *size, out, hflip, antialias)
+                resize_bicubic(image, *size, out, hflip, False)
+                resize_bicubic(part, *size, out, hflip, False)
 print("no fault")
 """
 

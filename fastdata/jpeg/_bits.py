@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import READ, i64, jit, u64
+from ..jit import READ, i64, jit, u64
 
 Bytes = NDArray[np.uint8]
 _ALL = u64(0xFFFFFFFFFFFFFFFF)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import READ, i64, jit
 from ._header import SIGNATURE
 from ._index import TABLE, VERSION
-from ._jit import READ, i64, jit
 
 Bytes = NDArray[np.uint8]
 

@@ -58,7 +58,7 @@ class Slicer:
         if len(record) == 0:
             raise DecodeError("expected a sliceable JPEG record, found 0 bytes")
         source = np.frombuffer(record, np.uint8)
-        source.flags.writeable = False
+        source.setflags(write=False)
         if self._scratch.size < source.size + self._slack:
             self._scratch = np.empty(source.size + (source.size >> 1) + self._slack, np.uint8)
         size, top, left = self._cut(source, index, *box, _LEAST, self._scratch)

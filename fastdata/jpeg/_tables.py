@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import i64, jit
+from ..jit import i64, jit
 
 LOOK = 12
 EOB = 1 << 11

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import i64, jit, u64
 from ._bits import load64
-from ._jit import i64, jit, u64
 from ._tables import EOB, LOOK, combine, fill, ranges
 
 Ints = NDArray[np.int64]

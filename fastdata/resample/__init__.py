@@ -1,4 +1,4 @@
-"""Antialiased resizing with Pillow's very pixels.
+"""Resizing with Pillow's very pixels, or torch's.
 
 ``resize_bilinear`` and ``resize_bicubic`` do what ``PIL.Image.Image.resize`` does to an RGB image,
 bit for bit: a separable triangle or cubic filter whose support grows with the shrink factor (D.
@@ -9,6 +9,13 @@ Because that image is rounded, the order of the passes shows. Pillow 13 runs the
 where the height loses pixels, and more than twice as many as the width (python-pillow/Pillow#9549);
 so does this module. Pillow 12.2 and 12.3 do so only where an image more than 100 times as high as
 wide loses height, older ones never.
+
+With ``antialias=False`` they do what ``torch.nn.functional.interpolate`` does to a uint8 tensor,
+and so torchvision's ``Resize(antialias=False)``, bit for bit: 2 or 4 pixels a side, whatever the
+shrink factor, the horizontal pass first, and weights of 14 or 15 fractional bits. (torch has that
+arithmetic since 2.1. Bilinear results 16,384 or a multiple of that many pixels wide or high may
+differ by one level. Where a processor has no AVX2, torchvision goes by way of float32 instead, and
+differs from itself.)
 
 The kernels are compiled by numba, on first use or once for all processes by ``available``. They
 hold no GIL and no state, so any number of threads may resize at once.
@@ -31,7 +38,12 @@ Image = NDArray[np.uint8]
 
 
 def resize_bilinear(
-    image: Image, height: int, width: int, out: Image | None = None, hflip: bool = False
+    image: Image,
+    height: int,
+    width: int,
+    out: Image | None = None,
+    hflip: bool = False,
+    antialias: bool = True,
 ) -> Image:
     """Resize as ``Image.resize((width, height), Resampling.BILINEAR)`` of Pillow 13 does.
 
@@ -43,6 +55,7 @@ def resize_bilinear(
         out: height × width × 3 uint8, C-contiguous and writable, apart from ``image``: the result
             is written there, and ``out`` is returned.
         hflip: mirror the result left to right, at no cost.
+        antialias: False resizes as ``interpolate(mode="bilinear", antialias=False)`` of torch does.
 
     Returns:
         height × width × 3 uint8, 0 to 255, in the channel order of ``image``: ``out``, or else a
@@ -52,17 +65,31 @@ def resize_bilinear(
         OptionError: ``image`` or ``out`` has another type, shape or layout, or a side is below 1.
         MissingDependencyError: numba is not installed, or does not support this interpreter.
     """
-    return _resize(image, height, width, out, hflip, cubic=False)
+    source, out = _checked(image, height, width, out)
+    resample, bilinear = _compiled()
+    if antialias:
+        resample(source, out, hflip, False, True)
+    else:
+        bilinear(source, out, hflip)
+    return out
 
 
 def resize_bicubic(
-    image: Image, height: int, width: int, out: Image | None = None, hflip: bool = False
+    image: Image,
+    height: int,
+    width: int,
+    out: Image | None = None,
+    hflip: bool = False,
+    antialias: bool = True,
 ) -> Image:
     """Resize as ``Image.resize((width, height), Resampling.BICUBIC)`` of Pillow 13 does.
 
-    The cubic is Keys' (1981) with a = -0.5. Otherwise as ``resize_bilinear``.
+    The cubic is Keys' (1981) with a = -0.5, and, without ``antialias``, torch's with a = -0.75.
+    Otherwise as ``resize_bilinear``.
     """
-    return _resize(image, height, width, out, hflip, cubic=True)
+    source, out = _checked(image, height, width, out)
+    _compiled()[0](source, out, hflip, True, antialias)
+    return out
 
 
 def available() -> bool:
@@ -72,35 +99,34 @@ def available() -> bool:
     Call it before starting workers: forked ones inherit the kernels, spawned ones find the cache.
     """
     try:
-        _kernel()
+        _compiled()
     except MissingDependencyError:
         return False
     return True
 
 
 @cache
-def _kernel() -> Callable[[Image, Image, bool, bool], None]:
+def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
     try:
         from ._kernels import resample
+        from ._plain import bilinear
     except (ImportError, SystemError) as error:  # SystemError: numba built for another NumPy
         raise MissingDependencyError(
-            f"resizing with Pillow's pixels needs numba (pip install numba): {error}"
+            f"resizing with these kernels needs numba (pip install numba): {error}"
         ) from error
-    return resample
+    return resample, bilinear
 
 
-def _resize(
-    image: Image, height: int, width: int, out: Image | None, hflip: bool, cubic: bool
-) -> Image:
+def _checked(image: Image, height: int, width: int, out: Image | None) -> tuple[Image, Image]:
+    """The image in a layout that the kernels read, and the array to write into."""
     _check_image(image)
     if height < 1 or width < 1:
         raise OptionError(f"expected a size of at least 1x1, found {height}x{width}")
     if out is None:
         out = np.empty((height, width, 3), np.uint8)
     else:
-        _check_out(out, (height, width, 3))
-    _kernel()(image if _readable(image) else image.copy(), out, hflip, cubic)
-    return out
+        check_out(out, height, width)
+    return image if _readable(image) else image.copy(), out
 
 
 def _check_image(image: Image) -> None:
@@ -112,10 +138,11 @@ def _check_image(image: Image) -> None:
         )
 
 
-def _check_out(out: Image, shape: tuple[int, int, int]) -> None:
-    if out.shape != shape or out.dtype != np.uint8 or not out.flags.carray:
+def check_out(out: Image, height: int, width: int) -> None:
+    """OptionError unless a result of that size can be written to ``out``."""
+    if out.shape != (height, width, 3) or out.dtype != np.uint8 or not out.flags.carray:
         raise OptionError(
-            f"out must be a writable C-contiguous uint8 array {shape}, "
+            f"out must be a writable C-contiguous uint8 array {(height, width, 3)}, "
             f"found {out.dtype} of shape {out.shape} and strides {out.strides}"
         )
 

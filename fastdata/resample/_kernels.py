@@ -10,19 +10,18 @@ hold it, as they do in Pillow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import jit, part_of_kernel
+from ._plain import cubic_table
 from ._vectors import BITS, copy, interleave, weigh1, weigh16, weigh64, weigh_columns
 
-njit: Any = numba.njit  # numba's annotations are partial, and differ between its releases
-types: Any = numba.types
+types: Any = numba.types  # numba's annotations are partial, and differ between its releases
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Bytes = NDArray[np.uint8]
 Table = tuple[NDArray[np.int32], NDArray[np.int32], int, int]
 
@@ -30,25 +29,7 @@ IMAGE = types.Array(types.uint8, 3, "A", readonly=True)
 OUT = types.Array(types.uint8, 3, "C")
 
 
-def _inline(function: Function) -> Function:
-    return cast(Function, njit(nogil=True, error_model="numpy")(function))
-
-
-def _compile(signature: Any) -> Callable[[Function], Function]:
-    def compile_now(function: Function) -> Function:
-        options = {"nogil": True, "error_model": "numpy"}
-        try:
-            compiled = njit(signature, cache=True, **options)(function)
-        except RuntimeError as error:  # neither the package nor the user's cache can be written to
-            if "cannot cache" not in str(error):
-                raise
-            compiled = njit(signature, **options)(function)
-        return cast(Function, compiled)
-
-    return compile_now
-
-
-@_inline
+@part_of_kernel
 def _filter(x: float, cubic: bool) -> float:
     x = abs(x)
     if not cubic:
@@ -58,7 +39,7 @@ def _filter(x: float, cubic: bool) -> float:
     return (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 if x < 2.0 else 0.0
 
 
-@_inline
+@part_of_kernel
 def _weights(size: int, new: int, i: int, cubic: bool, coefs: NDArray[np.int32]) -> tuple[int, int]:
     """Write the fixed-point coefficients of output ``i``; return its first pixel and their number.
 
@@ -83,7 +64,7 @@ def _weights(size: int, new: int, i: int, cubic: bool, coefs: NDArray[np.int32])
     return first, taps
 
 
-@_inline
+@part_of_kernel
 def _table(size: int, new: int, cubic: bool, flip: bool) -> Table:
     """For each output: its first input, then its coefficients, ``pitch`` apart.
 
@@ -111,7 +92,7 @@ def _table(size: int, new: int, cubic: bool, flip: bool) -> Table:
     return firsts, coefs, pitch, taps
 
 
-@_inline
+@part_of_kernel
 def _vertical(
     dst: Bytes, d_pitch: int, rows: int, src: Bytes, s_pitch: int, count: int, table: Table
 ) -> None:
@@ -133,14 +114,14 @@ def _vertical(
             x += 1
 
 
-@_inline
+@part_of_kernel
 def _columns(block: Bytes, src: Bytes, s: tuple[int, int, int, int], width: int) -> None:
     for x in range(0, width, 4):
         at = 3 * x
         interleave(block, 16 * x, src, s[0] + at, s[1] + at, s[2] + at, s[3] + at)
 
 
-@_inline
+@part_of_kernel
 def _load_rows(
     block: Bytes, spare: Bytes, src: Bytes, s: tuple[int, int, int, int], width: int, end: int
 ) -> None:
@@ -154,14 +135,14 @@ def _load_rows(
     _columns(block, spare, (0, pitch, 2 * pitch, 3 * pitch), width)
 
 
-@_inline
+@part_of_kernel
 def _offsets(y: int, rows: int, pitch: int) -> tuple[int, int, int, int]:
     """Offsets of 4 rows from ``y`` on; beyond the last one, that one again."""
     last = rows - 1
     return y * pitch, min(y + 1, last) * pitch, min(y + 2, last) * pitch, min(y + 3, last) * pitch
 
 
-@_inline
+@part_of_kernel
 def _horizontal(
     dst: Bytes, d_pitch: int, width: int, src: Bytes, s_pitch: int, end: int, rows: int,
     old: int, table: Table,
@@ -192,8 +173,15 @@ def _horizontal(
                 copy(dst, d3 + at, spare, 36, d_pitch - at)
 
 
-@_compile(types.void(IMAGE, OUT, types.boolean, types.boolean))
-def resample(image: Bytes, out: Bytes, flip: bool, cubic: bool) -> None:
+@part_of_kernel
+def _any_table(size: int, new: int, cubic: bool, antialias: bool, flip: bool) -> Table:
+    if antialias:
+        return _table(size, new, cubic, flip)
+    return cubic_table(size, new, flip)
+
+
+@jit(types.void(IMAGE, OUT, *[types.boolean] * 3), error_model="numpy")
+def resample(image: Bytes, out: Bytes, flip: bool, cubic: bool, antialias: bool) -> None:
     """Resize ``image`` into ``out``; see ``fastdata.resample``.
 
     Args:
@@ -201,23 +189,21 @@ def resample(image: Bytes, out: Bytes, flip: bool, cubic: bool) -> None:
         out: h × w × 3, apart from ``image``; no side of either is 0.
         flip: mirror left to right.
         cubic: bicubic instead of bilinear.
+        antialias: with Pillow's filters; otherwise torch's, of which there is only the cubic here.
     """
     old_height, old_width = image.shape[:2]
     height, width = out.shape[:2]
     stride = image.strides[0]
     end = (old_height - 1) * stride + 3 * old_width
+    columns = _any_table(old_width, width, cubic, antialias, flip)
+    rows = _any_table(old_height, height, cubic, antialias, False)
     if old_width == width and not flip:
-        rows = _table(old_height, height, cubic, False)
         _vertical(out, 3 * width, height, image, stride, 3 * width, rows)
-        return
-    columns = _table(old_width, width, cubic, flip)
-    if old_height == height:
+    elif old_height == height:
         _horizontal(
             out, 3 * width, width, image, stride, end, height, old_width, columns
         )  # fmt: skip
-        return
-    rows = _table(old_height, height, cubic, False)
-    if old_height > height and old_height - height > 2 * (old_width - width):
+    elif antialias and old_height > height and old_height - height > 2 * (old_width - width):
         pitch = 3 * old_width
         middle = np.empty(height * pitch + 16, np.uint8)
         _vertical(middle, pitch, height, image, stride, pitch, rows)

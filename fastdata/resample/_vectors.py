@@ -30,15 +30,15 @@ AT_IR, BYTE, INT32 = ir.IntType(types.intp.bitwidth), ir.IntType(8), ir.IntType(
 BYTES16, WORDS3, WORDS4 = (ir.VectorType(BYTE, 16), *(ir.VectorType(INT32, n) for n in (3, 4)))
 
 
-def _vector_operation(function: Callable[..., Any]) -> Callable[..., None]:
+def vector_operation(function: Callable[..., Any]) -> Callable[..., None]:
     return cast("Callable[..., None]", intrinsic(function))
 
 
-def _vector(item: Any, *values: int) -> Any:
+def vector(item: Any, *values: int) -> Any:
     return ir.Constant(ir.VectorType(item, len(values)), list(values))
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, offset: Any, item: Any) -> Any:
+def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any, item: Any) -> Any:
     """Pointer to ``item`` at ``offset`` bytes from an array's first element."""
     start = context.make_array(kind)(context, builder, array).data
     start = builder.gep(builder.bitcast(start, BYTE.as_pointer()), [offset])
@@ -51,7 +51,7 @@ def _weighted(builder: Any, runs: Any, weights: Any, step: Any, taps: Any, lanes
     One result for each pair from ``runs`` and ``weights``, pointers to bytes and to int32.
     """
     narrow, wide = ir.VectorType(BYTE, lanes), ir.VectorType(INT32, lanes)
-    half, zero, most = (_vector(INT32, *[n] * lanes) for n in (1 << (BITS - 1), 0, 255))
+    half, zero, most = (vector(INT32, *[n] * lanes) for n in (1 << (BITS - 1), 0, 255))
     totals = [cgutils.alloca_once_value(builder, half) for _ in runs]
     with cgutils.for_range(builder, taps) as loop:
         for run, start, total in zip(runs, weights, totals, strict=True):
@@ -64,7 +64,7 @@ def _weighted(builder: Any, runs: Any, weights: Any, step: Any, taps: Any, lanes
             builder.store(builder.add(builder.load(total), product), total)
     results = []
     for total in totals:
-        value = builder.ashr(builder.load(total), _vector(INT32, *[BITS] * lanes))
+        value = builder.ashr(builder.load(total), vector(INT32, *[BITS] * lanes))
         value = builder.select(builder.icmp_signed("<", value, zero), zero, value)
         value = builder.select(builder.icmp_signed(">", value, most), most, value)
         results.append(builder.trunc(value, narrow))
@@ -77,10 +77,10 @@ def _weigh(lanes: int) -> Callable[..., None]:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         dst, d, src, s, step, coefs, c, taps = args
         kinds = signature.args
-        run = _address(context, builder, kinds[2], src, s, BYTE)
-        weights = _address(context, builder, kinds[5], coefs, builder.mul(c, c.type(4)), INT32)
+        run = address(context, builder, kinds[2], src, s, BYTE)
+        weights = address(context, builder, kinds[5], coefs, builder.mul(c, c.type(4)), INT32)
         (result,) = _weighted(builder, [run], [weights], step, taps, lanes)
-        target = _address(context, builder, kinds[0], dst, d, result.type)
+        target = address(context, builder, kinds[0], dst, d, result.type)
         builder.store(result, target, align=1)
         return context.get_dummy_value()
 
@@ -89,7 +89,7 @@ def _weigh(lanes: int) -> Callable[..., None]:
     ) -> Any:
         return types.void(dst, AT, src, AT, AT, coefs, AT, AT), generate
 
-    return _vector_operation(weigh)
+    return vector_operation(weigh)
 
 
 weigh1, weigh16, weigh64 = _weigh(1), _weigh(16), _weigh(64)
@@ -99,7 +99,7 @@ def _transpose(builder: Any, rows: list[Any]) -> list[Any]:
     """Transpose 4 × 4 pixels of 4 bytes, each row one vector."""
 
     def shuffle(a: Any, b: Any, *lanes: int) -> Any:
-        return builder.shuffle_vector(a, b, _vector(INT32, *lanes))
+        return builder.shuffle_vector(a, b, vector(INT32, *lanes))
 
     a, b, c, d = rows
     left = shuffle(a, b, 0, 4, 1, 5), shuffle(c, d, 0, 4, 1, 5)
@@ -108,38 +108,38 @@ def _transpose(builder: Any, rows: list[Any]) -> list[Any]:
     return [shuffle(*side, *half) for side in (left, right) for half in halves]
 
 
-@_vector_operation
+@vector_operation
 def interleave(_: Any, dst: Any, d: Any, src: Any, s0: Any, s1: Any, s2: Any, s3: Any) -> Any:
     """Store 4 pixels of each of 4 rows column by column, as 4 × 4 × 4 bytes.
 
     Reads 16 bytes a row. The fourth byte of a stored pixel is meaningless.
     """
-    spread = _vector(INT32, *[3 * pixel + channel for pixel in range(4) for channel in range(4)])
+    spread = vector(INT32, *[3 * pixel + channel for pixel in range(4) for channel in range(4)])
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = []
         for offset in args[3:]:
-            source = _address(context, builder, signature.args[2], args[2], offset, BYTES16)
+            source = address(context, builder, signature.args[2], args[2], offset, BYTES16)
             row = builder.load(source, align=1)
             row = builder.shuffle_vector(row, row, spread)
             rows.append(builder.bitcast(row, WORDS4))
         for i, column in enumerate(_transpose(builder, rows)):
             offset = builder.add(args[1], AT_IR(16 * i))
-            target = _address(context, builder, signature.args[0], args[0], offset, WORDS4)
+            target = address(context, builder, signature.args[0], args[0], offset, WORDS4)
             builder.store(column, target, align=1)
         return context.get_dummy_value()
 
     return types.void(dst, AT, src, AT, AT, AT, AT), generate
 
 
-@_vector_operation
+@vector_operation
 def weigh_columns(_: Any, dst: Any, d: Any, src: Any, s: Any, coefs: Any, c: Any, taps: Any) -> Any:
     """Compute 4 output columns of 4 interleaved rows, and write 12 bytes into each of the rows.
 
     Args: where each row goes in ``dst``; where each column's input begins in ``src``; where its
     coefficients do; how many they are.
     """
-    squeeze = _vector(INT32, *[4 * pixel + channel for pixel in range(4) for channel in range(3)])
+    squeeze = vector(INT32, *[4 * pixel + channel for pixel in range(4) for channel in range(3)])
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         dst, d, src, s, coefs, c, taps = args
@@ -147,11 +147,11 @@ def weigh_columns(_: Any, dst: Any, d: Any, src: Any, s: Any, coefs: Any, c: Any
         runs, weights, targets = [], [], []
         for i in range(4):
             offset = builder.mul(builder.extract_value(c, i), AT_IR(4))
-            weights.append(_address(context, builder, kinds[4], coefs, offset, INT32))
+            weights.append(address(context, builder, kinds[4], coefs, offset, INT32))
             offset = builder.extract_value(s, i)
-            runs.append(_address(context, builder, kinds[2], src, offset, BYTE))
+            runs.append(address(context, builder, kinds[2], src, offset, BYTE))
             offset = builder.extract_value(d, i)
-            targets.append(_address(context, builder, kinds[0], dst, offset, WORDS3))
+            targets.append(address(context, builder, kinds[0], dst, offset, WORDS3))
         columns = _weighted(builder, runs, weights, AT_IR(16), taps, 16)
         rows = _transpose(builder, [builder.bitcast(column, WORDS4) for column in columns])
         for row, target in zip(rows, targets, strict=True):
@@ -164,13 +164,13 @@ def weigh_columns(_: Any, dst: Any, d: Any, src: Any, s: Any, coefs: Any, c: Any
     return types.void(dst, four, src, four, coefs, four, AT), generate
 
 
-@_vector_operation
+@vector_operation
 def copy(_: Any, dst: Any, d: Any, src: Any, s: Any, count: Any) -> Any:
     """Copy ``count`` bytes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = _address(context, builder, signature.args[0], args[0], args[1], BYTE)
-        source = _address(context, builder, signature.args[2], args[2], args[3], BYTE)
+        target = address(context, builder, signature.args[0], args[0], args[1], BYTE)
+        source = address(context, builder, signature.args[2], args[2], args[3], BYTE)
         cgutils.raw_memcpy(builder, target, source, args[4], 1)
         return context.get_dummy_value()
 

@@ -180,9 +180,11 @@ class PackReader:
                 that the table gives.
         """
         number = bisect_right(self._firsts, index) - 1
-        reader = self._readers.get(number) or self._open_shard(number)
+        reader = self._readers.get(number)
+        if reader is None:
+            reader = self._open_shard(number)
         record = reader.read(index - self._firsts[number])
-        if len(record) != self._sizes[index]:
+        if len(record) != self._sizes.item(index):
             raise PackFormatError(
                 f"{self.path}: record {index} has {len(record)} bytes in "
                 f"{self.manifest.shards[number].file}, the table says {self._sizes[index]}"

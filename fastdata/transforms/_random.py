@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 
 Generator = np.random.Generator
+
+
+class _Key(ISeedSequence):
+    """A seed as Philox's key. Given as a number, Philox would first ask the system for entropy."""
+
+    def __init__(self, seed: int) -> None:
+        self._words = np.array([seed, 0], np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """The key: Philox asks for two words of 64 bits."""
+        return self._words
+
+
+_key: Any = lru_cache(16)(_Key)  # as Any: NumPy's annotations know its own class only
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> Generator:
@@ -15,7 +33,7 @@ def sample_generator(seed: int, epoch: int, index: int) -> Generator:
     epoch and index fill the upper half of its 256-bit counter, so no two samples share a number.
     """
     counter = np.array([0, 0, epoch, index], np.uint64)
-    return Generator(np.random.Philox(key=seed, counter=counter))
+    return Generator(np.random.Philox(_key(seed), counter=counter))
 
 
 def torch_seeded_generator() -> Generator:

@@ -60,7 +60,8 @@ class Resize(GeometricTransform):
         interpolation: "nearest", "bilinear", "bicubic", torchvision's enum or Pillow's constant.
         max_size: upper bound of the longer side, only with a single number as ``size``.
         antialias: True gives the very pixels of Pillow 13 (without numba: torch's, which bilinear
-            are within 2 levels); False is OpenCV's plain kernel, and aliases when it shrinks.
+            are within 2 levels); False those of torch and torchvision for a uint8 tensor, which
+            alias when they shrink.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class RandomCrop(GeometricTransform):
         self.pad_if_needed = pad_if_needed
         self.fill = options.rgb(fill)
         self.padding_mode: PaddingMode = padding_mode
+        self._always = None if self.padding is None else self._padding(*self.padding)
 
     def extend(self, plan: Plan, rng: Generator) -> Plan:
         """Plan the crop; draws its row, then its column.
@@ -150,13 +152,13 @@ class RandomCrop(GeometricTransform):
         Raises:
             ValueError: the image is smaller than ``size`` and ``pad_if_needed`` is off.
         """
-        if self.padding is not None:
-            plan = self._pad(plan, *self.padding)
+        if self._always is not None:
+            plan = plan.pad(self._always)
         height, width = self.size
         if self.pad_if_needed and plan.width < width:
-            plan = self._pad(plan, width - plan.width, 0, width - plan.width, 0)
+            plan = plan.pad(self._padding(width - plan.width, 0, width - plan.width, 0))
         if self.pad_if_needed and plan.height < height:
-            plan = self._pad(plan, 0, height - plan.height, 0, height - plan.height)
+            plan = plan.pad(self._padding(0, height - plan.height, 0, height - plan.height))
         if plan.height < height or plan.width < width:
             found = f"{plan.height}x{plan.width}"
             raise ValueError(
@@ -167,8 +169,8 @@ class RandomCrop(GeometricTransform):
         left = draw_below(rng, plan.width - width + 1)
         return plan.crop(Box(top, left, height, width))
 
-    def _pad(self, plan: Plan, left: int, top: int, right: int, bottom: int) -> Plan:
-        return plan.pad(Padding(left, top, right, bottom, self.fill, self.padding_mode))
+    def _padding(self, left: int, top: int, right: int, bottom: int) -> Padding:
+        return Padding(left, top, right, bottom, self.fill, self.padding_mode)
 
 
 class RandomResizedCrop(GeometricTransform):

@@ -1,4 +1,4 @@
-"""The one place that knows numba: a typed decorator for kernels.
+"""The one place that knows how numba is asked: typed decorators for kernels.
 
 Kernel modules import this and are themselves imported on first use only, so that importing fastdata
 does not import numba.
@@ -20,26 +20,33 @@ u64 = cast(Callable[[Any], int], np.uint64)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
-def jit(signature: str) -> Callable[[Kernel], Kernel]:
+def jit(signature: Any, **options: Any) -> Callable[[Kernel], Kernel]:
     """Compile a function for one signature, when its module is imported, without the GIL.
 
     The machine code is kept in numba's cache: ``NUMBA_CACHE_DIR`` where it is set, else
     ``__pycache__`` beside the source, else (an installation that cannot be written to) the user's
     cache directory. Where none of them can be written to, each process compiles for itself.
 
-    Hazard when editing: the cache notices a change of a kernel's own file, but not of a kernel that
-    it calls in another file (``_walk`` calls ``_bits`` and ``_tables``). Touch both.
+    Hazard when editing: the cache notices a change of a kernel's own file, but not of a function
+    that it calls in another file (``_walk`` calls ``_bits`` and ``_tables``). Touch both.
     """
     from numba import njit
 
     def compile_kernel(function: Kernel) -> Kernel:
         compiled: Any
         try:
-            compiled = njit(signature, nogil=True, cache=True)(function)
+            compiled = njit(signature, nogil=True, cache=True, **options)(function)
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
-            compiled = njit(signature, nogil=True)(function)
+            compiled = njit(signature, nogil=True, **options)(function)
         return cast(Kernel, compiled)
 
     return compile_kernel
+
+
+def part_of_kernel(function: Kernel) -> Kernel:
+    """Let kernels of any types call a function; it is compiled together with each of them."""
+    from numba import njit
+
+    return cast(Kernel, njit(nogil=True, error_model="numpy")(function))
