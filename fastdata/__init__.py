@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from . import transforms
 from .dataset import ImageFolder, PackedImageFolder
+from .delivery import SampleFailure
 from .errors import (
     DecodeError,
     EmptySourceError,
@@ -24,12 +25,14 @@ from .errors import (
     SampleError,
     SourceError,
     SourceNotFoundError,
+    WorkerError,
 )
 from .loader import DataLoaderX
 from .pack import PackReport, pack_image_folder
 from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
+from .stats import LoaderStats
 from .unpack import unpack
 from .verify import VerifyReport, verify_pack
 from .version import __version__
@@ -41,6 +44,7 @@ __all__ = [
     "EmptySourceError",
     "FastdataError",
     "ImageFolder",
+    "LoaderStats",
     "MissingDependencyError",
     "OptionError",
     "PackError",
@@ -53,10 +57,12 @@ __all__ = [
     "Permutation",
     "RankSampler",
     "SampleError",
+    "SampleFailure",
     "ShuffleSampler",
     "SourceError",
     "SourceNotFoundError",
     "VerifyReport",
+    "WorkerError",
     "__version__",
     "pack_image_folder",
     "transforms",

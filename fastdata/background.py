@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -59,13 +59,19 @@ class BackgroundIterator(Closable, Iterator[T]):
         source: the iterable to read.
         max_prefetch: how many items may be ahead of the consumer, at least 1.
         name: the thread's name.
+        interrupt: called when the thread is told to stop, to let a source end that waits for its
+            next item. It must be quick and take no lock: a garbage collection may call it.
 
     Raises:
         OptionError: ``max_prefetch`` is below 1.
     """
 
     def __init__(
-        self, source: Iterable[T], max_prefetch: int = 2, name: str = "fastdata-background"
+        self,
+        source: Iterable[T],
+        max_prefetch: int = 2,
+        name: str = "fastdata-background",
+        interrupt: Callable[[], None] | None = None,
     ) -> None:
         if max_prefetch < 1:
             raise OptionError(
@@ -74,7 +80,7 @@ class BackgroundIterator(Closable, Iterator[T]):
             )
         self._pid = os.getpid()
         self._ended = False
-        self._gate = _Gate(max_prefetch)
+        self._gate = _Gate(max_prefetch, interrupt)
         # The gate limits what is ahead, so the queue is unbounded (0) and never blocks the thread.
         self._thread = BackgroundGenerator(_Boxes(iter(source), self._gate), max_prefetch=0)
         self._thread.name = name
@@ -86,6 +92,11 @@ class BackgroundIterator(Closable, Iterator[T]):
         """The thread that makes the items."""
         thread: threading.Thread = self._thread
         return thread
+
+    @property
+    def ready(self) -> int:
+        """How many items are made and not yet taken."""
+        return 0 if self._ended else int(self._thread.queue.qsize())
 
     def __next__(self) -> T:
         if self._ended:
@@ -117,8 +128,10 @@ class BackgroundIterator(Closable, Iterator[T]):
             return
         self._finish()
         last = self._discard()
-        if last is not None and last.errors and self._gate.stop_seen:
-            raise last.errors.pop()
+        errors = [] if last is None else last.errors
+        if errors and self._gate.stop_seen:
+            raise errors.pop()
+        errors.clear()  # an error's frames refer to the box: they would live until a collection
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -152,8 +165,9 @@ class _Gate:
     collection may call ``stop`` in the very thread that is inside ``wait``.
     """
 
-    def __init__(self, permits: int) -> None:
+    def __init__(self, permits: int, interrupt: Callable[[], None] | None) -> None:
         self._permits: SimpleQueue[None] = SimpleQueue()
+        self._interrupt = interrupt
         self._stopped = False
         self.stop_seen = False
         for _ in range(permits):
@@ -170,6 +184,8 @@ class _Gate:
 
     def stop(self) -> None:
         self._stopped = True
+        if self._interrupt is not None:
+            self._interrupt()
         self.admit()
 
 

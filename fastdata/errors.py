@@ -7,6 +7,7 @@
     ├── MissingDependencyError     (ImportError)         an optional package is needed
     ├── DecodeError                (ValueError)          bytes that are no image we can decode
     ├── SampleError                (RuntimeError)        a sample that cannot be read or decoded
+    ├── WorkerError                (RuntimeError)        a loader's worker process died
     ├── SourceError                (ValueError)          an image folder or label file that is wrong
     │   ├── SourceNotFoundError    (FileNotFoundError)   it is not there
     │   └── EmptySourceError       (FileNotFoundError)   nothing in it can be used
@@ -41,6 +42,10 @@ class DecodeError(FastdataError, ValueError):
 
 class SampleError(FastdataError, RuntimeError):
     """A sample cannot be read or decoded; the message names the pack, the key and the reason."""
+
+
+class WorkerError(FastdataError, RuntimeError):
+    """A loader's worker process died; the message names the sample that it was reading."""
 
 
 class SourceError(FastdataError, ValueError):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import index as as_int
 from typing import Any, SupportsIndex, overload
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from . import resample
 from .batch import BatchBuffer, SampleBatch
 from .decode import decode
+from .delivery import clock
 from .errors import DecodeError, OptionError, PackFormatError, SampleError
 from .plan import Plan
 from .render import Image, execute
@@ -23,6 +25,7 @@ from .sample import EncodedImage, KeyTable
 from .transforms._image import as_chw
 from .transforms._random import Generator, sample_generator
 from .transforms.compose import Pipeline
+from .worker import EPOCH, SEED, SharedNumbers, enter_worker, this_worker
 
 Transform = Callable[[Any], Any]
 
@@ -81,11 +84,8 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         if decode_scale not in (None, "auto"):
             raise OptionError(f"decode_scale must be None or 'auto', got {decode_scale!r}")
         self.decode_scale = decode_scale
+        self._shared = SharedNumbers()
         self.seed = int(torch.randint(2**63 - 1, ()).item()) if seed is None else int(seed)
-        if not 0 <= self.seed < 2**64:
-            raise OptionError(f"seed must be a 64-bit number >= 0, got {seed}")
-        # Shared memory, so that workers which persist over epochs see set_epoch.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._epoch_is_new = True
 
     @property
@@ -109,7 +109,8 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
 
     def _prepare(self) -> None:
         """Load what workers should not have to load, or even to compile, each for itself."""
-        if any(getattr(step, "antialias", False) for step in self._pipeline.head):
+        steps = self._pipeline.head
+        if any(getattr(step, "interpolation", "nearest") != "nearest" for step in steps):
             resample.available()
 
     @property
@@ -138,21 +139,32 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         self._pipeline = Pipeline.of(transform)
 
     @property
+    def seed(self) -> int:
+        """The seed of the transforms' randomness; a new one reaches running workers, too."""
+        return int(self._shared.numbers[SEED])
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        if not 0 <= seed < 2**64:
+            raise OptionError(f"seed must be a 64-bit number >= 0, got {seed}")
+        self._shared.numbers[SEED] = seed
+
+    @property
     def epoch(self) -> int:
         """The epoch that the transforms' randomness belongs to."""
-        return int(self._epoch)
+        return int(self._shared.numbers[EPOCH])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (≥ 0), also for workers that are already running."""
         if epoch < 0:
             raise OptionError(f"an epoch is a number >= 0, got {epoch}")
-        self._epoch.fill_(epoch)
+        self._shared.numbers[EPOCH] = epoch
         self._epoch_is_new = True
 
     def begin_epoch(self) -> None:
         """Go to the next epoch, unless ``set_epoch`` has just chosen one; a loader calls this."""
         if not self._epoch_is_new:
-            self._epoch.add_(1)
+            self._shared.numbers[EPOCH] += np.uint64(1)
         self._epoch_is_new = False
         self._prepare()
 
@@ -165,7 +177,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         return len(self.keys)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
-        _calm_opencv()
+        enter_worker()
         i = range(len(self))[index]  # negative indices, and IndexError past either end
         rng = sample_generator(self.seed, self.epoch, i)
         image: Any = self._read(i, rng)
@@ -178,13 +190,14 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         pipeline = self._pipeline
         if not pipeline.head:
             return [self[i] for i in indices]
-        _calm_opencv()
-        everything, epoch, elementwise = range(len(self)), self.epoch, pipeline.elementwise
+        enter_worker()
+        everything, elementwise = range(len(self)), pipeline.elementwise
+        seed, epoch = self.seed, self.epoch
         buffer = BatchBuffer(len(indices))
         images: list[Any] = []
         targets = []
         for row, i in enumerate(everything[index] for index in indices):
-            rng = sample_generator(self.seed, epoch, i)
+            rng = sample_generator(seed, epoch, i)
             image = self._read(i, rng, buffer, row)
             images.append(image if elementwise else pipeline.finish(as_chw(image), rng))
             targets.append(self._target(i))
@@ -197,27 +210,46 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
     def _read(
         self, index: int, rng: Generator, buffer: BatchBuffer | None = None, row: int = 0
     ) -> Image:
+        self._shared.reading[this_worker.slot] = index
+        start = time.perf_counter()
         try:
             encoded = self._encoded(index)
-            if encoded.height:
-                plan = self._pipeline.plan(*encoded.oriented_size, rng)
-                out, reduce = _row(buffer, row, plan), self.decode_scale is not None
-                return decode(encoded, plan, out=out, reduce=reduce)
-            pixels = decode(encoded)  # only decoding tells the size
-            plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
-            return execute(pixels, plan, out=_row(buffer, row, plan))
+            read = time.perf_counter()
+            image = self._rendered(encoded, rng, buffer, row)
+            clock.reading += read - start
+            clock.decoding += time.perf_counter() - read
+            return image
         except (DecodeError, PackFormatError, OSError, ValueError) as error:
             raise SampleError(f"{self.root}: {self._describe(index)}: {error}") from error
+
+    def _rendered(
+        self, encoded: EncodedImage, rng: Generator, buffer: BatchBuffer | None, row: int
+    ) -> Image:
+        if encoded.height:
+            plan = self._pipeline.plan(*encoded.oriented_size, rng)
+            out, reduce = _row(buffer, row, plan), self.decode_scale is not None
+            return decode(encoded, plan, out=out, reduce=reduce)
+        pixels = decode(encoded)  # only decoding tells the size
+        plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
+        return execute(pixels, plan, out=_row(buffer, row, plan))
+
+    def reading(self, worker: int) -> int:
+        """The sample that process ``worker`` began to read last, −1 before the first."""
+        return int(self._shared.reading[worker])
 
     def _target(self, index: int) -> Any:
         target = int(self.targets[index])
         return target if self.target_transform is None else self.target_transform(target)
 
-    def _describe(self, index: int) -> str:
+    def key_of(self, index: SupportsIndex) -> str:
+        """The name of a sample, for messages, also where the pack's names are damaged."""
         try:
-            return f"sample {index} ({self.keys[index]!r})"
+            return repr(self.keys[as_int(index)])
         except UnicodeDecodeError:
-            return f"sample {index} (its key is damaged)"
+            return "its key is damaged"
+
+    def _describe(self, index: int) -> str:
+        return f"sample {index} ({self.key_of(index)})"
 
     def __repr__(self) -> str:
         return (
@@ -226,16 +258,16 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         )
 
 
+def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
+    """fastdata's datasets in ``dataset``, through wrappers such as ``Subset``."""
+    if isinstance(dataset, ImageDataset):
+        yield dataset
+        return
+    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    for part in inner if isinstance(inner, (list, tuple)) else ():
+        if part is not None and part is not dataset:
+            yield from image_datasets(part)
+
+
 def _row(buffer: BatchBuffer | None, row: int, plan: Plan | None) -> Image | None:
     return buffer.row(row, plan.height, plan.width) if buffer is not None and plan else None
-
-
-def _calm_opencv() -> None:
-    """In a worker process, keep OpenCV from starting a thread for each core of the machine."""
-    global _calm_pid
-    if _calm_pid != os.getpid() and get_worker_info() is not None:
-        cv2.setNumThreads(0)
-        _calm_pid = os.getpid()
-
-
-_calm_pid = -1

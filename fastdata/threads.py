@@ -12,6 +12,8 @@ from typing import Any
 
 from .closable import Closable
 
+_SECONDS_TO_END = 2.0
+
 
 class ThreadBatches(Closable, Iterator[Any]):
     """Batches made by threads of this process.
@@ -25,8 +27,9 @@ class ThreadBatches(Closable, Iterator[Any]):
         start: called in each thread with its number before it makes anything.
 
     An error of the sampler, of ``start`` or of ``make`` is raised by ``next``, with its own type,
-    after the batches before it. ``close`` waits for the batches in the making; dropping the object
-    lets them end without waiting.
+    after the batches before it. ``close`` waits for the batches in the making, but no longer than
+    two seconds: a thread that is stuck in a read cannot be ended, and goes when the read returns.
+    Dropping the object waits for nothing.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ThreadBatches(Closable, Iterator[Any]):
         self._ahead = ahead
         self._timeout = timeout
         self._pending: deque[Future[Any]] = deque()
+        self._stuck: set[Future[Any]] = set()
         self._pool = ThreadPoolExecutor(threads, "fastdata-worker")
         finalizer = weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         finalizer.atexit = False  # the pool has its own way to end there
@@ -53,24 +57,34 @@ class ThreadBatches(Closable, Iterator[Any]):
         if not self._pending:
             self.close()
             raise StopIteration
-        future = self._pending.popleft()
+        future = self._pending[0]
         try:
             wait([future], self._timeout or None)
             if not future.done():
-                self._pool.shutdown(wait=False, cancel_futures=True)
                 raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
             batch = future.result()
         except BaseException:
-            self._pending.clear()
+            self.close()
             raise
+        self._pending.popleft()
         self._fill()
         return batch
 
+    @property
+    def ready(self) -> int:
+        """How many batches are made and not yet taken."""
+        return sum(future.done() for future in list(self._pending))
+
     def close(self) -> None:
         """Give up the batches ahead, and wait until the threads have ended."""
-        self._pending.clear()
         self._indices = iter(())
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        running = [future for future in self._pending if not future.cancelled()]
+        self._pending.clear()
+        if not self._stuck:
+            self._stuck = wait(running, _SECONDS_TO_END).not_done
+        if not self._stuck:
+            self._pool.shutdown(wait=True)
 
     def _fill(self) -> None:
         while len(self._pending) < self._ahead:

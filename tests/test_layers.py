@@ -9,15 +9,15 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "closable", "sample", "plan", "jit", "permutation",
+    "version", "errors", "closable", "sample", "plan", "jit", "permutation", "worker", "delivery",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
-    "folder", "labels", "shards", "publish",
+    "channels", "endings", "folder", "labels", "shards", "publish",
     "opencv", "render", "decode", "encode", "transforms", "batch",
-    "sampler",
+    "sampler", "progress", "stats", "failures", "epoch",
     # L2
     "pack", "verify", "unpack", "info", "image_dataset", "dataset",
-    "threads", "loader",
+    "fetch", "resume", "processes", "threads", "supply", "loader",
     # L3
     "cli", "__init__", "__main__",
 ]  # fmt: skip
