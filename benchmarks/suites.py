@@ -1,4 +1,4 @@
-"""The commands ``cases``, ``scaling`` and ``startup``: options, and from a result to files."""
+"""The suites' commands: their options, and from a result to files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import case_report, case_rounds, machine, scaling, startup
+from . import case_report, case_rounds, gpu, machine, memory, scaling, startup
 from .data import ROOT, default_work_folder
 
-COMMANDS = ("cases", "scaling", "startup")
+COMMANDS = ("cases", "scaling", "startup", "memory", "gpu")
 
 
 def add_parsers(commands: Any, number: Any) -> None:
-    """Add the three commands; ``number(least)`` is a converter of numbers from ``least`` on."""
+    """Add the commands; ``number(least)`` is a converter of numbers from ``least`` on."""
     add_cases(commands.add_parser("cases", help="large, small and ordinary images"), number)
     add_scaling(commands.add_parser("scaling", help="workers, rows, batch sizes, the GIL"), number)
     starting = commands.add_parser("startup", help="imports, compilation and first batches")
     starting.add_argument("--rounds", type=number(1), default=3, help="(%(default)s)")
     starting.add_argument("--only", nargs="+", metavar="PART", choices=startup.PARTS)
     add_common(starting)
+    add_memory(commands.add_parser("memory", help="growth from epoch to epoch"), number)
+    add_gpu(commands.add_parser("gpu", help="step time, copies and a timeline on a GPU"), number)
 
 
 def add_cases(parser: argparse.ArgumentParser, number: Any) -> None:
@@ -52,8 +54,39 @@ def add_scaling(parser: argparse.ArgumentParser, number: Any) -> None:
     add_common(parser)
 
 
+def add_memory(parser: argparse.ArgumentParser, number: Any) -> None:
+    """The options of ``memory``."""
+    default, add = memory.Settings(), parser.add_argument
+    add("--rows", type=number(1), default=default.rows, help="rows of the pack (%(default)s)")
+    add("--epochs", type=number(2), default=default.epochs, help="(%(default)s)")
+    add("--workers", type=number(1), nargs="+", default=default.workers, help="worker processes")
+    add("--batch", type=number(1), default=default.batch, help="images in a batch (%(default)s)")
+    text = "random rows in an epoch; 0 reads each row once (%(default)s)"
+    add("--samples", type=number(0), default=default.samples, help=text)
+    add_common(parser)
+
+
+def add_gpu(parser: argparse.ArgumentParser, number: Any) -> None:
+    """The options of ``gpu``."""
+    default, add = gpu.Settings(), parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="photographs; without it, images are made")
+    helps = {
+        "rounds": "rounds",
+        "steps": "timed steps in a run",
+        "warmup": "steps before these",
+        "images": "photographs",
+        "batch": "images in a batch",
+        "size": "height and width in pixels",
+    }
+    for name, text in helps.items():
+        value = getattr(default, name)
+        add(f"--{name}", type=number(1), default=value, help=f"{text} (%(default)s)")
+    add("--workers", type=number(0), default=0, help="worker threads; 0 for one a core")
+    add_common(parser)
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """The options of all three."""
+    """The options of all."""
     add = parser.add_argument
     add("--work", type=Path, default=default_work_folder(), help="working folder (%(default)s)")
     add("--output", type=Path, metavar="FILE.json", help="result (in benchmarks/results)")
@@ -62,6 +95,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> None:
     """Measure, write the result and print its report."""
     name = options.command
+    output = options.output or ROOT / f"benchmarks/results/{name}-{machine.short_name()}.json"
     if name == "cases":
         settings = settings_of(case_rounds.Settings, options)
         result = case_rounds.run(settings, options.data, options.work, options.only)
@@ -70,10 +104,17 @@ def run_command(options: argparse.Namespace) -> None:
         wanted = settings_of(scaling.Settings, options)
         result = scaling.run(wanted, options.data, options.work, options.only)
         text = scaling.report(result)
+    elif name == "memory":
+        result = memory.run(settings_of(memory.Settings, options), options.work)
+        text = memory.report(result)
+    elif name == "gpu":
+        result = gpu.run(settings_of(gpu.Settings, options), options.data, options.work)
+        gpu.save_picture(result, output.with_suffix(".png"))
+        text = gpu.report(result)
     else:
         result = startup.run(options.rounds, options.work, options.only)
         text = startup.report(result)
-    save(result, options.output or ROOT / f"benchmarks/results/{name}-{machine.short_name()}.json")
+    save(result, output)
     print(text)
 
 

@@ -294,10 +294,11 @@ def _check_length(told: int | None, loader: DataLoaderX[Any], given: int) -> Non
     """Warn as torch does, when an iterable dataset goes on behind the length it told."""
     if told is None or given <= told or not isinstance(loader.dataset, IterableDataset):
         return
-    several = loader.num_workers > 0
-    hint = "; does each worker process iterate over the whole dataset?" if several else ""
+    hint = "For multiprocessing data-loading, this is what a dataset does that gives all its "
+    hint += "samples to each worker, not a share"
     warnings.warn(
         f"Length of IterableDataset {loader.dataset} was reported to be {told} (when accessing "
-        f"len(dataloader)), but {given} samples have been fetched{hint}",
+        f"len(dataloader)), but {given} samples have been fetched. "
+        + (hint if loader.num_workers > 0 else ""),
         stacklevel=3,
     )
