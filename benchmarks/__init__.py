@@ -5,6 +5,6 @@ packs), ``_run`` (one contender measured in a process of its own), ``usage`` (CP
 a process tree), ``rounds`` (the interleaved rounds), ``report`` and ``chart``, ``__main__`` (the
 command). Then the suites: ``cases`` with ``case_loaders``, ``case_rounds`` and ``case_report``
 (large, small and ordinary images); ``scaling`` with ``big_pack``, ``_rows`` and ``_gil``;
-``startup`` with ``_startup``; ``gpu`` with ``_gpu``, ``resnet50`` and ``timeline``; ``suites``
-(their commands).
+``startup`` with ``_startup``; ``gpu`` with ``_gpu``, ``resnet50`` and ``timeline``;
+``memory`` (growth from epoch to epoch); ``suites`` (their commands).
 """
