@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
+from .errors import SharedMemoryError
 from .render import Image
 
 
@@ -93,7 +94,15 @@ def pinned_batches(pinned: bool) -> Iterator[None]:
 def _empty(shape: tuple[int, ...]) -> torch.Tensor:
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=_memory.pinned)
-    # torch's own default_collate allocates shared memory in the same way.
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    size = math.prod(shape)
+    try:
+        # torch's own default_collate allocates shared memory in the same way.
+        storage = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise SharedMemoryError(
+            f"no room for a batch of {size:,} bytes in shared memory (/dev/shm): {error}. Give it "
+            "more (docker run --shm-size), use fewer workers or a smaller prefetch_factor, or "
+            "worker_type='thread', which needs none"
+        ) from error
     flat = torch.empty(0, dtype=torch.uint8).set_(storage)
     return flat.view(shape)

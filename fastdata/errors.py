@@ -8,6 +8,7 @@
     ├── DecodeError                (ValueError)          bytes that are no image we can decode
     ├── SampleError                (RuntimeError)        a sample that cannot be read or decoded
     ├── WorkerError                (RuntimeError)        a loader's worker process died
+    ├── SharedMemoryError          (RuntimeError)        /dev/shm has no room for a batch
     ├── SourceError                (ValueError)          an image folder or label file that is wrong
     │   ├── SourceNotFoundError    (FileNotFoundError)   it is not there
     │   └── EmptySourceError       (FileNotFoundError)   nothing in it can be used
@@ -46,6 +47,10 @@ class SampleError(FastdataError, RuntimeError):
 
 class WorkerError(FastdataError, RuntimeError):
     """A loader's worker process died; the message names the sample that it was reading."""
+
+
+class SharedMemoryError(FastdataError, RuntimeError):
+    """A worker process finds no room in shared memory for its batch."""
 
 
 class SourceError(FastdataError, ValueError):
