@@ -1,4 +1,9 @@
-"""``DataLoaderX``: torch's DataLoader, with batches made ahead and delivered on the device."""
+"""``DataLoaderX``: torch's DataLoader, with batches made ahead and delivered on the device.
+
+Behind it: ``fetch`` makes one batch, a ``delivery``; ``supply`` has that done by threads or
+``processes``, ahead; ``progress`` and ``resume`` know the place in the epoch; ``failures`` and
+``stats`` keep the books; ``epoch`` is the iterator that the user gets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch's own iterators, made to carry deliveries, to end soon, and to say what killed a worker."""
+"""torch's iterator over worker processes, made to end soon and to say what killed a worker."""
 
 from __future__ import annotations
 
@@ -6,80 +6,24 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import torch.multiprocessing
 from torch._C import _remove_worker_pids
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, _utils
-from torch.utils.data.dataloader import (
-    _MultiProcessingDataLoaderIter,
-    _SingleProcessDataLoaderIter,
-)
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from .channels import Ended, WorkerContext
 from .delivery import Delivery
 from .endings import death_of, explained, join, remove_shared_memory
 from .errors import WorkerError
-from .fetch import Fetch, ShowDataset
-from .progress import Indices
 
 _POLL_SECONDS = 0.1
 _QUIET_SECONDS = 1.0
 _SECONDS_TO_END = 2.0
 _SECONDS_TO_BE_KILLED = 0.5
-
-
-class DeliveringLoader(DataLoader[Any]):
-    """A loader as torch's iterators read it, whose batches are deliveries.
-
-    Args:
-        loader: the user's loader; its settings apply.
-        fetch: makes the deliveries, from the tasks of ``indices``. None for an iterable dataset:
-            then torch reads the dataset itself, and only collating is ours.
-    """
-
-    def __init__(self, loader: DataLoader[Any], fetch: Fetch | None, indices: Indices) -> None:
-        self.__dict__.update(loader.__dict__)
-        self._indices = indices if fetch else super()._index_sampler
-        inner = Collating(loader.collate_fn) if fetch is None else as_it_is
-        start = loader.worker_init_fn if fetch is None else ShowDataset(loader.worker_init_fn)
-        self.__dict__.update(collate_fn=inner, worker_init_fn=start)
-        self.__dict__["_IterableDataset_len_called"] = None  # ``Epoch`` checks, batch by batch
-        if fetch is not None:
-            self.__dict__["dataset"] = fetch
-
-    @property
-    def _index_sampler(self) -> Any:
-        return self._indices
-
-    def _get_iterator(self) -> Any:
-        if self.num_workers == 0:
-            return _SingleProcessDataLoaderIter(self)
-        self.check_worker_number_rationality()
-        context = WorkerContext(self.multiprocessing_context or torch.multiprocessing)
-        # torch checks what is set by name; this stands for a context that was checked before.
-        self.__dict__["_DataLoader__multiprocessing_context"] = context
-        return ProcessIterator(self, context)
-
-
-class Collating:
-    """Makes a delivery of what torch's workers read from an iterable dataset."""
-
-    def __init__(self, collate_fn: Callable[[Any], Any]) -> None:
-        self.collate_fn = collate_fn
-
-    def __call__(self, samples: Any) -> Delivery:
-        start = time.perf_counter()
-        batch = self.collate_fn(samples)
-        return Delivery(batch, seconds={"collating": time.perf_counter() - start}).sealed()
-
-
-def as_it_is(delivery: Delivery) -> Delivery:
-    """The ``collate_fn`` of a loader whose samples are deliveries."""
-    return delivery
 
 
 class ProcessIterator(_MultiProcessingDataLoaderIter):
@@ -147,7 +91,7 @@ class ProcessIterator(_MultiProcessingDataLoaderIter):
         _forget_pids(self)
         self.stop = Stop()
         super()._reset(loader, first_iter)
-        self._IterableDataset_len_called = None  # as in ``DeliveringLoader``
+        self._IterableDataset_len_called = None  # ``Epoch`` checks, batch by batch
 
     def _try_get_data(self, timeout: float = _QUIET_SECONDS) -> Any:
         deadline = time.monotonic() + timeout

@@ -13,12 +13,13 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, default_col
 
 from .background import BackgroundIterator
 from .batch import pinned_batches
+from .delivering import DeliveringLoader
 from .delivery import Delivery, Task
 from .errors import WorkerError
 from .fetch import Fetch, describe, name_of
 from .image_dataset import ImageDataset, image_datasets
 from .opencv import single_threaded_opencv
-from .processes import DeliveringLoader, ProcessIterator, owned
+from .processes import ProcessIterator, owned
 from .progress import Indices, Progress
 from .structure import map_tensors
 from .threads import ThreadBatches
@@ -79,7 +80,8 @@ class Supply:
             self._restart(self._persistent, loader)
             return self._persistent
         iterator: Any = DeliveringLoader(loader, fetch, self._indices)._get_iterator()
-        self._persistent = iterator if loader.persistent_workers else None
+        lasting = loader.persistent_workers and isinstance(iterator, ProcessIterator)
+        self._persistent = iterator if lasting else None
         return iterator  # type: ignore[no-any-return]
 
     def _restart(self, processes: ProcessIterator, loader: Any) -> None:

@@ -17,7 +17,7 @@ ORDER = [
     "sampler", "progress", "stats", "failures", "epoch",
     # L2
     "pack", "verify", "unpack", "info", "image_dataset", "dataset",
-    "fetch", "resume", "processes", "threads", "supply", "loader",
+    "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     # L3
     "cli", "__init__", "__main__",
 ]  # fmt: skip

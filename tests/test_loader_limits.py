@@ -13,7 +13,7 @@ from images import write_tree
 from torch.utils.data import Dataset
 
 import fastdata
-from fastdata import DataLoaderX, SharedMemoryError
+from fastdata import DataLoaderX, SharedMemoryError, delivering
 from fastdata import transforms as T
 
 
@@ -23,6 +23,25 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tree(base / "photos", classes=2, per_class=4)
     fastdata.pack_image_folder(base / "photos", base / "pack", quiet=True)
     return base / "pack"
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_without_pipes_of_our_own(
+    persistent: bool, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: torch's workers, its queue, and its errors."""
+    monkeypatch.setattr(delivering, "OWN_PIPES", False)
+    dataset = fastdata.PackedImageFolder(pack, T.CenterCrop(8))
+    expected = [images for images, _ in DataLoaderX(dataset, 3)]
+    loader = DataLoaderX(dataset, 3, num_workers=2, persistent_workers=persistent)
+    for _ in range(2):
+        found = [images.clone() for images, _ in loader]
+        assert all(map(torch.equal, found, expected))
+    for _ in loader:
+        break
+    bad = DataLoaderX(Mixed(), 2, num_workers=2, persistent_workers=persistent, collate_fn=list)
+    with pytest.raises(BlockingIOError):
+        list(bad)
 
 
 class Unpicklable:
