@@ -43,11 +43,17 @@ class Leftovers:
             pytest.fail(f"left behind: {left}")
 
 
+def workers(recursive: bool = False) -> list[psutil.Process]:
+    """The processes that this one has started, but for those that multiprocessing keeps."""
+    children = psutil.Process().children(recursive=recursive)
+    kept = ("resource_tracker", "forkserver")
+    return [child for child in children if not any(name in _command(child) for name in kept)]
+
+
 def _present() -> dict[str, set[Any]]:
-    children = psutil.Process().children(recursive=True)
     return {
         "threads": set(threading.enumerate()),
-        "processes": {child for child in children if "resource_tracker" not in _command(child)},
+        "processes": set(workers(recursive=True)),
         "descriptors": {(fd, path) for fd, path in _descriptors() if not _is_memory(path)},
         "batches": {(fd, path) for fd, path in _descriptors() if _is_memory(path)},
     }

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import torch
 from images import write_tree
-from leftovers import PROMISE, Leftovers
+from leftovers import PROMISE, Leftovers, workers
 from torch.utils.data import Dataset
 
 from fastdata import DataLoaderX, ImageFolder, WorkerError
@@ -63,10 +63,10 @@ class Killer(threading.Thread):
         self.over = False
 
     def run(self) -> None:
-        while not self.over and not psutil.Process().children():
+        while not self.over and not workers():
             time.sleep(0.0005)
         time.sleep(self.delay)
-        children = psutil.Process().children()
+        children = workers()
         if children:
             kill(children[self.victim % len(children)])
             self.killed = True
@@ -130,7 +130,7 @@ def test_killed_between_two_epochs(prefetch: int) -> None:
         Numbers("tensor"), 4, num_workers=2, persistent_workers=True, prefetch_batches=prefetch
     )
     assert len(list(loader)) == BATCHES
-    kill(psutil.Process().children()[0])
+    kill(workers()[0])
     with pytest.raises(WorkerError, match="was waiting for work"):
         list(loader)
     assert len(list(loader)) == BATCHES
@@ -149,7 +149,7 @@ def test_killed_in_the_middle_of_a_message(persistent: bool) -> None:
     iterator = iter(loader)
     next(iterator)
     time.sleep(0.2)  # nobody reads, so both are writing
-    kill(psutil.Process().children()[0])
+    kill(workers()[0])
     start = time.monotonic()
     with pytest.raises(WorkerError, match=WHO):
         list(iterator)
