@@ -172,8 +172,9 @@ class DataLoaderX(DataLoader[T_co]):
         deliveries = self._supply.begin(self)
         self._meter = meter = Meter(self._supply.ready)
         batches = self._on_device(self._arriving(meter.inner(deliveries), progress))
+        explain = self._supply.explainer(self.dataset, progress)
         check = partial(_check_length, self._IterableDataset_len_called, self)
-        return Epoch(batches, deliveries, progress, meter, self._explain, self.__len__, check)
+        return Epoch(batches, deliveries, progress, meter, explain, self.__len__, check)
 
     @property
     def errors(self) -> list[SampleFailure]:
@@ -261,9 +262,6 @@ class DataLoaderX(DataLoader[T_co]):
                     batch = _transformed(self.batch_transform, batch)
             yield batch
             del batch
-
-    def _explain(self, error: RuntimeError) -> RuntimeError | None:
-        return self._supply.explain(error, self.dataset, self._indices.progress)
 
     def _samples(self) -> int | None:
         dataset: Any = self.dataset

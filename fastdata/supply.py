@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ class Supply:
     def begin(self, loader: Any) -> Iterator[Delivery]:
         """Start, or wake, the workers for one iteration."""
         self._end_previous()
+        self._processes = _nothing
         fetch = fetch_of(loader)
         if loader.worker_type == "thread" and loader.num_workers > 0 and fetch is not None:
             threads = self._thread_batches(loader, fetch)
@@ -64,16 +66,11 @@ class Supply:
         ahead = self._background() or self._threads()
         return 0 if ahead is None else ahead.ready
 
-    def explain(self, error: RuntimeError, dataset: Any, progress: Progress) -> WorkerError | None:
-        """A better error, if this one is about worker processes that died."""
-        processes = self._processes()
-        if processes is None or not processes.lost:
-            return None
-        parts = []
-        for worker, tasks in processes.lost:
-            batches = [progress.issued.get(progress.first + task) for task in tasks]
-            parts.append(f"worker {worker} was {_reading(dataset, worker, batches)}")
-        return WorkerError(f"{error} ({'; '.join(parts)})")
+    def explainer(
+        self, dataset: Any, progress: Progress
+    ) -> Callable[[RuntimeError], WorkerError | None]:
+        """What makes a better error of one about the worker processes begun last."""
+        return partial(_explained, self._processes, dataset, progress)
 
     def _torch_iterator(self, loader: Any, fetch: Fetch | None) -> Iterator[Delivery]:
         if self._persistent is not None and self._persistent.usable:
@@ -89,7 +86,7 @@ class Supply:
         try:
             processes.restart(loader)
         except RuntimeError as error:
-            told = self.explain(error, loader.dataset, self._indices.progress)
+            told = self.explainer(loader.dataset, self._indices.progress)(error)
             if told is None:
                 raise
             try:
@@ -171,6 +168,22 @@ def _background_safe(loader: Any) -> bool:
     known = isinstance(loader.dataset, (ImageDataset, Subset, ConcatDataset))
     own = all(dataset.background_safe for dataset in image_datasets(loader.dataset))
     return known and own and loader.collate_fn is default_collate
+
+
+def _explained(
+    processes: Callable[[], ProcessIterator | None],
+    dataset: Any,
+    progress: Progress,
+    error: RuntimeError,
+) -> WorkerError | None:
+    iterator = processes()
+    if iterator is None or not iterator.lost:
+        return None
+    parts = []
+    for worker, tasks in iterator.lost:
+        batches = [progress.issued.get(progress.first + task) for task in tasks]
+        parts.append(f"worker {worker} was {_reading(dataset, worker, batches)}")
+    return WorkerError(f"{error} ({'; '.join(parts)})")
 
 
 def _reading(dataset: Any, worker: int, batches: list[Any]) -> str:

@@ -136,6 +136,18 @@ def test_killed_between_two_epochs(prefetch: int) -> None:
     assert len(list(loader)) == BATCHES
 
 
+def test_killed_under_the_first_of_two_iterators() -> None:
+    loader = DataLoaderX(Numbers("tensor"), 4, num_workers=1, prefetch_factor=1)
+    first = iter(loader)
+    next(first)
+    (worker,) = workers()
+    second = iter(loader)
+    kill(worker)
+    with pytest.raises(WorkerError, match="worker 0 was"):
+        list(first)
+    assert len(list(second)) == BATCHES
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_killed_in_the_middle_of_a_message(persistent: bool) -> None:
     class Large(Numbers):
