@@ -38,11 +38,11 @@ def restored(
     """Prepare datasets and sampler for the rest of the epoch; the progress that it begins with."""
     _check(state, indices, datasets, length)
     finished = bool(state["finished"])
+    batches = 0 if finished else int(state["batches"])
+    _place(_of_samples(indices.sampler), indices, state, batches)  # first: it may refuse, too
     for dataset, there in zip(datasets, state["datasets"], strict=True):
         dataset.seed = there["seed"]
         dataset.set_epoch(there["epoch"] + finished)
-    batches = 0 if finished else int(state["batches"])
-    _place(_of_samples(indices.sampler), indices, state, batches)
     progress = Progress() if finished else Progress(batches, state["ahead"])
     random = None if finished else state["random"]
     progress.random = indices.resumed = None if random is None else Randomness(*random)

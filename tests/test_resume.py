@@ -336,6 +336,19 @@ def test_a_state_that_does_not_fit_is_refused(pack: Path) -> None:
     assert len(list(loader)) == 5  # what was refused changed nothing
 
 
+def test_a_state_that_the_sampler_refuses_changes_nothing(pack: Path) -> None:
+    def loader(cover: str, seed: int) -> DataLoaderX[Any]:
+        dataset = PackedImageFolder(pack, T.RandomResizedCrop(16), seed=seed)
+        return DataLoaderX(dataset, 4, sampler=RankSampler(dataset, cover=cover))
+
+    first, second = loader("pad", 7), loader("exact", 8)
+    expected = as_text(loader("exact", 8))
+    next(iter(first))
+    with pytest.raises(OptionError, match="cover"):
+        second.load_state_dict(first.state_dict())
+    assert as_text(second) == expected
+
+
 def test_at_the_beginning_of_an_epoch_everything_may_be_new(pack: Path) -> None:
     loader = DataLoaderX(images(pack), 4)
     list(loader)
