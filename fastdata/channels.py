@@ -50,6 +50,7 @@ class WorkerContext:
         util.get_temp_dir()  # inherited: sockets in it of killed workers go at this process's exit
 
     def Queue(self) -> Any:
+        """The queue of results at the first call, then a worker's queue of indices."""
         self.settle()
         if not self._asked:
             self._asked = True
@@ -58,9 +59,11 @@ class WorkerContext:
         return self._index_queues[-1]
 
     def Event(self) -> Flag:
+        """The order to end."""
         return self.flag
 
     def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> Any:
+        """A worker, not yet started, that sends into a pipe of its own."""
         outbox = self._pipe()
         indices = self._index_queues[-1]
         own = tuple(outbox if arg is self.results else arg for arg in args)
@@ -107,6 +110,7 @@ class Results:
         self.broken = False
 
     def add(self, queue: Any) -> None:
+        """Read this worker's pipe, too."""
         inbox = _Inbox(len(self._queues), queue._reader.fileno())
         self._queues.append(queue)
         self._inboxes[inbox.fd] = inbox
@@ -198,9 +202,11 @@ class Flag:
         self._reader, self._writer = context.Pipe(duplex=False)
 
     def set(self) -> None:
+        """Give the order; it stays given."""
         self._writer.send_bytes(b"")
 
     def is_set(self) -> bool:
+        """Whether it was given."""
         return bool(self._reader.poll())
 
     def close(self) -> None:
