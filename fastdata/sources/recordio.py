@@ -126,7 +126,7 @@ class _Listing:
         self.findings = Findings()
         self._paths = paths
         self._labels, self._counts = array("f"), array("q")
-        self._listed = self._faces = False
+        self._faces = False
 
     def names(self) -> Iterator[str]:
         for archive, path in enumerate(self._paths):
@@ -155,7 +155,7 @@ class _Listing:
         self.archives.append(archive)
         self.places.extend((record.offset, record.stop - record.offset, header.size))
         self.places.extend((len(record.parts), record.size - header.size))
-        self._labels.extend(header.labels.tolist())
+        self._labels.frombytes(header.labels.tobytes())
         self._counts.append(len(header.labels))
 
     def labels(self) -> tuple[dict[str, Field], dict[str, NDArray[Any]], NDArray[np.float32]]:

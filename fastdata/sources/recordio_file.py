@@ -42,10 +42,9 @@ class Record(NamedTuple):
 
 
 class Header(NamedTuple):
-    """An image's ``IRHeader``: its labels, whether they are a list, its id, its own length."""
+    """An image's ``IRHeader``: its labels, its id, and its own length with the labels."""
 
     labels: NDArray[np.float32]
-    listed: bool
     id: int
     size: int
 
@@ -140,21 +139,21 @@ def read_header(file: BinaryIO, record: Record) -> Header:
     flag, label, number, _ = _HEADER.unpack(_head(file, record, _HEADER.size))
     size = _HEADER.size + 4 * flag
     if flag == 0:
-        return Header(np.array([label], np.float32), False, number, size)
+        return Header(np.array([label], np.float32), number, size)
     labels = np.frombuffer(_head(file, record, size), "<f4", flag, _HEADER.size)
-    return Header(labels, True, number, size)
+    return Header(labels, number, size)
 
 
 def _head(file: BinaryIO, record: Record, size: int) -> bytes:
     if size > record.size:
         raise ValueError(f"expected an image header of {size} bytes in a record of {record.size}")
-    data = b""
+    data = bytearray()
     for i, (offset, length) in enumerate(record.parts):
         file.seek(offset)
         data += (MAGIC if i else b"") + file.read(min(length, size))
         if len(data) >= size:
             break
-    return data[:size]
+    return bytes(data[:size])
 
 
 def starts_like_recordio(path: str) -> bool:
