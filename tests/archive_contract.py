@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from fastdata.fields import parse_fields
 from fastdata.sources import Blob, Item, Source
@@ -62,3 +63,12 @@ def _check_part(source: Source, first: int, stop: int, expected: list[Any]) -> N
         assert (one.sizes == source.sizes[first:stop]).all()
         assert (one.stamps == source.stamps[first:stop]).all()
         assert one.fields == source.fields
+
+
+def damaged(whole: bytes, data: st.DataObject) -> bytes:
+    """Some bytes changed, among the first ones or anywhere, and perhaps the end cut off."""
+    changed = bytearray(whole)
+    places = st.one_of(st.integers(0, min(len(whole), 600) - 1), st.integers(0, len(whole) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+        changed[place] = value
+    return bytes(changed[: data.draw(st.one_of(st.none(), st.integers(0, len(whole))))])

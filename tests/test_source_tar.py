@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archive_contract import check_contract, content, contents
+from archive_contract import check_contract, content, contents, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import encoded, picture
@@ -342,15 +342,6 @@ class TestHostile:
         path.write_bytes(damaged(whole.read_bytes(), data))
         with contextlib.suppress(FastdataError, OSError):
             contents(list_tar(path))
-
-
-def damaged(whole: bytes, data: st.DataObject) -> bytes:
-    """Some bytes changed, among the first ones or anywhere, and perhaps the end cut off."""
-    changed = bytearray(whole)
-    places = st.one_of(st.integers(0, min(len(whole), 600) - 1), st.integers(0, len(whole) - 1))
-    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
-        changed[place] = value
-    return bytes(changed[: data.draw(st.one_of(st.none(), st.integers(0, len(whole))))])
 
 
 NAMES = st.text("abcd_-é", min_size=1, max_size=120).filter(lambda name: not name.startswith("__"))
