@@ -24,6 +24,11 @@ from fastdata.sources.tar import detect_tar, list_tar
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 JPEG = encoded(picture(20, 30))
+PAX_NAMES = ("size", "path", "linkpath", "mtime", "uid", "hdrcharset", "GNU.sparse.map",
+             "GNU.sparse.size", "GNU.sparse.realsize", "GNU.sparse.major", "GNU.sparse.minor",
+             "GNU.sparse.numblocks", "GNU.sparse.name")  # fmt: skip
+PAX_VALUES = st.sampled_from(["0", "1", "-1", "-1024", "99999999999999999999", "x", "", "1,2", "é"])
+BYTES = st.one_of(st.sampled_from(b"0127gxLKSV\0\x80\xff "), st.integers(0, 255))
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> Path:
@@ -331,7 +336,30 @@ class TestHostile:
         with pytest.raises(SourceError, match="byte 512"):
             list_tar(path)
 
-    @settings(max_examples=50)
+    @settings(max_examples=50, deadline=None)
+    @given(data=st.data())
+    def test_headers_that_lie_are_a_source_error(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        """Changed headers and pax records with the right checksum."""
+        path = tmp_path_factory.mktemp("t") / "a.tar"
+        records = data.draw(st.dictionaries(st.sampled_from(PAX_NAMES), PAX_VALUES, max_size=3))
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+            for name in ("1.jpg", "2.jpg"):
+                info = tarfile.TarInfo(name)
+                info.size, info.pax_headers = 700, records
+                tar.addfile(info, io.BytesIO(bytes(700)))
+        whole = bytearray(path.read_bytes())
+        header = 512 * data.draw(st.integers(0, len(whole) // 512 - 1))
+        for place, value in data.draw(st.lists(st.tuples(st.integers(0, 511), BYTES), max_size=6)):
+            whole[header + place] = value
+        block = whole[header : header + 148] + b" " * 8 + whole[header + 156 : header + 512]
+        whole[header + 148 : header + 156] = b"%06o\0 " % sum(block)
+        path.write_bytes(whole)
+        with contextlib.suppress(FastdataError, OSError):
+            contents(list_tar(path))
+
+    @settings(max_examples=50, deadline=None)
     @given(data=st.data())
     def test_damage_is_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -347,7 +375,7 @@ class TestHostile:
 NAMES = st.text("abcd_-é", min_size=1, max_size=120).filter(lambda name: not name.startswith("__"))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     samples=st.dictionaries(NAMES, st.tuples(st.binary(max_size=1500), st.text(max_size=20)),
                             min_size=1, max_size=8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +113,15 @@ class TestChecksum:
         assert crc32c(bytes(32)) == 0x8A9136AA
         assert crc32c(b"\xff" * 32) == 0x62A8AB43
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(data=st.binary(max_size=300))
     def test_as_defined_bit_by_bit(self, data: bytes) -> None:
         assert crc32c(data) == bitwise_crc32c(data)
         assert masked_crc32c(data).to_bytes(4, "little") == masked(data)
+
+    def test_without_numba(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "fastdata.sources._crc32c_kernel", None)
+        assert crc32c(bytes(range(100))) == bitwise_crc32c(bytes(range(100)))
 
 
 class TestListing:
@@ -267,7 +272,7 @@ class TestDamage:
         with pytest.raises(EmptySourceError, match="no records"):
             list_tfrecord(write_records(tmp_path / "a.tfrecord", []))
 
-    @settings(max_examples=50)
+    @settings(max_examples=50, deadline=None)
     @given(data=st.data())
     def test_damage_is_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -283,7 +288,7 @@ class TestDamage:
             contents(list_tfrecord(path))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     samples=st.lists(
         st.tuples(st.binary(max_size=400), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=8

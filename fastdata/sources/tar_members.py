@@ -60,9 +60,11 @@ def read_members(paths: list[str], findings: Findings) -> Members:
                 name = _usable_name(member, findings)
                 if name is None:
                     continue
-                if reason := _unusable(member):
+                reason = _unusable(member)
+                if reason:
                     unusable[len(places) // 3] = reason
-                places.extend((archive, member.offset_data, member.size))
+                # What a sparse member says of its size may be beyond 64 bits.
+                places.extend((archive, member.offset_data, 0 if reason else member.size))
                 yield name
 
     table = KeyTable.from_strings(names())
