@@ -13,11 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from . import jpeg
 from .errors import DecodeError
 from .header import sniff
 from .jpeg import Slicer, first_rows
+from .limits import check_announced, check_size
 from .plan import Box, Plan
 from .render import Image, apply_orientation, execute
 from .sample import EncodedImage
@@ -60,8 +62,9 @@ def decode(
         HWC uint8 RGB, 0 to 255, C-contiguous and writable, in memory of its own (or ``out``).
 
     Raises:
-        DecodeError: the bytes are damaged, cut off, of no known format, or of another size than
-            ``image`` announces.
+        DecodeError: the bytes are damaged, cut off, of no known format, of another size than
+            ``image`` announces, or of more than ``limits.MOST_PIXELS`` pixels. Where the header
+            tells the size, this comes before anything is inflated.
         ValueError: ``out`` has another shape, type or layout.
     """
     if image.raw:
@@ -79,8 +82,11 @@ def decode(
 
 
 def _whole_pixels(image: EncodedImage) -> Image:
-    pixels = decode_whole(image.data)
-    if image.height and pixels.shape[:2] != (image.height, image.width):
+    if not image.height:
+        return decode_whole(image.data)
+    check_size(image.data, image.height, image.width)
+    pixels = _pixels(image.data)
+    if pixels.shape[:2] != (image.height, image.width):
         found = f"{pixels.shape[0]}x{pixels.shape[1]}"
         raise DecodeError(f"expected {image.height}x{image.width} pixels, found {found}")
     return pixels
@@ -102,12 +108,15 @@ def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image
             # Damaged, or a decoder that insists on an end: then the whole file is to tell.
             with suppress(DecodeError):
                 return _reduced(shorter.data, plan, by)
-    return (_whole_pixels(image), plan) if by == 1 else _reduced(image.data, plan, by)
+    if by == 1:
+        return _whole_pixels(image), plan
+    check_size(image.data, image.height, image.width)
+    return _reduced(image.data, plan, by)
 
 
 def _reduced(data: Buffer, plan: Plan, by: int) -> tuple[Image, Plan]:
     """Decode at 1/``by`` of the size, and the plan for that."""
-    pixels = decode_whole(data, by)
+    pixels = _pixels(data, by)
     if by == 1:
         return pixels, plan
     top, left, height, width = (round(length / by) for length in plan.first.box)
@@ -172,25 +181,50 @@ def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
     """Decode every pixel to HWC uint8 RGB in a new array, ignoring any orientation tag.
 
     With ``reduce_by`` 2, 4 or 8, height and width are divided by it, rounded up.
+
+    Raises:
+        DecodeError: as ``decode``.
     """
+    check_announced(data)
+    return _pixels(data, reduce_by)
+
+
+def decode_unchanged(data: Buffer) -> NDArray[Any]:
+    """Decode every value as it is stored: HW or HWC in BGR(A) order, of the file's own dtype.
+
+    Palettes are applied, and samples of 1, 2 or 4 bits scaled to 0 to 255.
+
+    Raises:
+        DecodeError: as ``decode``.
+    """
+    check_announced(data)
+    return np.asarray(_imdecode(data, cv2.IMREAD_UNCHANGED))
+
+
+def _pixels(data: Buffer, reduce_by: int = 1) -> Image:
+    """``decode_whole`` of bytes whose size has been looked at."""
+    image = _imdecode(data, _COLOR_FLAGS | _REDUCED[reduce_by])
+    if data[4:8] == b"ftyp" and sniff(data) == "avif":
+        image = _without_alpha(data, image)
+    return np.asarray(image, np.uint8)
+
+
+def _imdecode(data: Buffer, flags: int) -> Any:
     if len(data) == 0:
         raise DecodeError("expected an encoded image, found 0 bytes")
-    source = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(source, _COLOR_FLAGS | _REDUCED[reduce_by])
-        if image is not None and data[4:8] == b"ftyp" and sniff(data) == "avif":
-            image = _without_alpha(source, image)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DecodeError(f"OpenCV refuses the image: {error}") from error
     if image is None or image.size == 0:
         raise DecodeError(_why_undecodable(data))
-    return np.asarray(image, np.uint8)
+    return image
 
 
-def _without_alpha(source: Image, image: Any) -> Any:
+def _without_alpha(data: Buffer, image: Any) -> Any:
     # For AVIF, OpenCV's three-channel mode blends colours with alpha instead of dropping it.
-    full = cv2.imdecode(source, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if full is None or full.ndim != 3 or full.shape[2] != 4 or full.dtype != np.uint8:
+    full = _imdecode(data, cv2.IMREAD_UNCHANGED)
+    if full.ndim != 3 or full.shape[2] != 4 or full.dtype != np.uint8:
         return image
     return cv2.cvtColor(full, cv2.COLOR_BGRA2RGB)
 

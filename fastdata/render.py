@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from .errors import DecodeError
 from .plan import Box, Padding, Plan
 
 Image = NDArray[np.uint8]
+Labels = NDArray[Any]  # HW, uint8 or uint16
 
 _BORDERS = {
     "constant": cv2.BORDER_CONSTANT,
@@ -22,10 +25,10 @@ _BORDERS = {
 _KERNELS = {"bilinear": resample.resize_bilinear, "bicubic": resample.resize_bicubic}
 
 
-def apply_orientation(image: Image, orientation: int) -> Image:
-    """Undo EXIF orientation 2 to 8 (CIPA DC-008, tag 0x0112); the result may be a view."""
+def apply_orientation(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo EXIF orientation 2 to 8 (CIPA DC-008, tag 0x0112) of HW or HWC; may give a view."""
     if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
+        image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         image = image[:, ::-1]
     if orientation in (3, 4, 7, 8):
@@ -62,7 +65,37 @@ def execute(image: Image, plan: Plan | None, *, out: Image | None = None) -> Ima
     return _deliver(_cut(resized, plan.window), out, plan.hflip and not mirrored, plan.vflip)
 
 
-def _cut(image: Image, box: Box) -> Image:
+def execute_nearest(labels: Labels, plan: Plan | None, fill: int = 0) -> Labels:
+    """Apply a plan to labels by pixel, which must never be mixed with each other.
+
+    Boxes, windows, flips and padding are those of ``execute``; whatever the plan's interpolation,
+    each pixel of a resized result is the one pixel whose area its centre falls into, as Pillow's
+    NEAREST and torch's "nearest-exact" have it.
+
+    Args:
+        labels: HW; they are not changed.
+        plan: made for exactly this height and width; None changes nothing.
+        fill: of padding by a constant; the plan's own is a colour.
+
+    Returns:
+        HW of the same dtype, often a view of ``labels``.
+
+    Raises:
+        DecodeError: ``labels`` are smaller than the image that the plan was made for.
+    """
+    if plan is None:
+        return labels
+    if plan.before is not None:
+        labels = execute_nearest(labels, plan.before, fill)
+    labels = _cut(labels, plan.box)
+    if plan.resizes:
+        labels = _resize_nearest(labels, *plan.size)
+    if plan.padding is not None:
+        labels = _pad(labels, plan.padding._replace(fill=(fill, fill, fill)))
+    return _deliver(_cut(labels, plan.window), None, plan.hflip, plan.vflip)
+
+
+def _cut(image: NDArray[Any], box: Box) -> NDArray[Any]:
     top, left, height, width = box
     if image.shape[:2] == (height, width) and top == left == 0:
         return image
@@ -89,9 +122,9 @@ def _resize(image: Image, plan: Plan, out: Image | None, mirrored: bool) -> Imag
     return image[:, ::-1] if mirrored else image
 
 
-def _resize_nearest(image: Image, height: int, width: int) -> Image:
+def _resize_nearest(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     rows, columns = _centres(image.shape[0], height), _centres(image.shape[1], width)
-    result: Image = image.take(rows, axis=0).take(columns, axis=1)
+    result: NDArray[Any] = image.take(rows, axis=0).take(columns, axis=1)
     return result
 
 
@@ -126,16 +159,18 @@ def _interpolate(image: Image, height: int, width: int, plan: Plan) -> Image:
     return result
 
 
-def _pad(image: Image, padding: Padding) -> Image:
+def _pad(image: NDArray[Any], padding: Padding) -> NDArray[Any]:
     left, top, right, bottom, fill, mode = padding
     padded = cv2.copyMakeBorder(image, top, bottom, left, right, _BORDERS[mode], value=fill)
-    return np.asarray(padded, np.uint8)
+    return np.asarray(padded)
 
 
-def _deliver(image: Image, out: Image | None, hflip: bool = False, vflip: bool = False) -> Image:
+def _deliver(
+    image: NDArray[Any], out: Image | None, hflip: bool = False, vflip: bool = False
+) -> NDArray[Any]:
     if hflip or vflip:
         code = 0 if not hflip else -1 if vflip else 1
-        return np.asarray(cv2.flip(image, code, out), np.uint8)  # in place where image is out
+        return np.asarray(cv2.flip(image, code, out))  # in place where image is out
     if out is None or image is out:
         return image
     out[...] = image

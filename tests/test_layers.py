@@ -13,7 +13,7 @@ ORDER = [
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "channels", "endings", "folder", "labels", "shards", "publish",
-    "opencv", "render", "decode", "encode", "transforms", "batch",
+    "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "transforms", "batch",
     "sampler", "progress", "stats", "failures", "epoch",
     # L2
     "pack", "verify", "unpack", "info", "image_dataset", "dataset",
