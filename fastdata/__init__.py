@@ -9,6 +9,8 @@ the device), ``cli``.
 from __future__ import annotations
 
 from . import transforms
+from .append import append
+from .batch import collate
 from .dataset import ImageFolder, PackedImageFolder
 from .delivery import SampleFailure
 from .errors import (
@@ -28,8 +30,12 @@ from .errors import (
     SourceNotFoundError,
     WorkerError,
 )
+from .fields import Field
+from .fields_dataset import PackedDataset
 from .loader import DataLoaderX
-from .pack import PackReport, pack_image_folder
+from .operations import convert, merge, subset
+from .pack import pack, pack_image_folder
+from .pack_report import PackReport
 from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
@@ -44,6 +50,7 @@ __all__ = [
     "DecodeError",
     "EmptySourceError",
     "FastdataError",
+    "Field",
     "ImageFolder",
     "LoaderStats",
     "MissingDependencyError",
@@ -53,6 +60,7 @@ __all__ = [
     "PackFormatError",
     "PackNotFoundError",
     "PackReport",
+    "PackedDataset",
     "PackedImageFolder",
     "PackingError",
     "Permutation",
@@ -66,7 +74,13 @@ __all__ = [
     "VerifyReport",
     "WorkerError",
     "__version__",
+    "append",
+    "collate",
+    "convert",
+    "merge",
+    "pack",
     "pack_image_folder",
+    "subset",
     "transforms",
     "unpack",
     "verify_pack",

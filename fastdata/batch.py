@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from .errors import SharedMemoryError
+from .fields import Field
 from .render import Image
 
 
@@ -31,8 +32,52 @@ class SampleBatch(list[Any]):
         self.targets = targets
 
 
+class FieldBatch(list[Any]):
+    """A list of samples that are dicts of named fields.
+
+    Attributes:
+        fields: the kind of each field that a pack gave.
+        fused: the image field whose values are the rows of ``images``, if there is one.
+        images: N×3×H×W tensor in channels_last memory, or None.
+    """
+
+    def __init__(
+        self,
+        samples: list[dict[str, Any]],
+        fields: dict[str, Field],
+        fused: str | None = None,
+        images: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__(samples)
+        self.fields = fields
+        self.fused = fused if images is not None else None
+        self.images = images
+
+    def collated(self) -> dict[str, Any]:
+        """One dict: tensors of what has one shape for all samples, lists of everything else."""
+        names = self[0] if self else {}
+        return {name: self.images if name == self.fused else self._column(name) for name in names}
+
+    def _column(self, name: str) -> Any:
+        field, values = self.fields.get(name), [sample[name] for sample in self]
+        if field is None:
+            return values if name == "key" else torch.tensor(values)
+        if field.kind in ("image", "mask"):
+            sizes = {tuple(value.shape) for value in values}
+            return default_collate(values) if len(sizes) == 1 else values
+        if field.in_record:
+            return values
+        return default_collate(values)
+
+
 def collate(samples: list[Any]) -> Any:
-    """torch's ``default_collate``, without the copy for a ``SampleBatch``."""
+    """A batch of samples of fastdata's datasets, or as torch's ``default_collate`` of any others.
+
+    Images that were decoded into one batch are not copied. Of ``PackedDataset``'s samples it makes
+    a dict; see there.
+    """
+    if isinstance(samples, FieldBatch):
+        return samples.collated()
     if not isinstance(samples, SampleBatch):
         return default_collate(samples)
     return [samples.images, default_collate(samples.targets)]

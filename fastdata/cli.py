@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,16 +14,48 @@ from typing import Any, NoReturn
 
 import fastdata
 
-from .encode import CHECKS, DEFAULT_ENCODING, ENCODERS
+from .append import append
+from .cli_arguments import SOURCE_OPTIONS, add_append, add_pack, add_reading, add_repacking
 from .errors import FastdataError, OptionError
 from .info import pack_info
-from .pack import pack_image_folder
-from .shards import STORAGES
+from .operations import convert, merge, subset
+from .pack import pack
+from .pack_report import PackReport
+from .scheduler import scheduled
 from .shards.manifest import REJECTED
+from .sources.detect import open_source
 from .unpack import unpack
 from .verify import verify_pack
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class _Signals:
+    """SIGTERM, which a scheduler or ``kill`` sends, is to end things as cleanly as Ctrl-C."""
+
+    terminated = False
+
+    def install(self) -> None:
+        if hasattr(signal, "SIGTERM"):
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, number: int, frame: object) -> None:
+        self.terminated = True
+        raise KeyboardInterrupt
+
+
+_signals = _Signals()
+
+
+def entry() -> NoReturn:
+    """The command itself. Once interrupted, it ends without waiting for what threads still do."""
+    _signals.install()
+    code = main()
+    if code in (INTERRUPTED, TERMINATED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +66,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 (failed), 2 (usage) or 130 (interrupted).
+    """Run the command; returns its exit code: 0, 1 (failed), 2 (usage), 130 (interrupted) or
+    143 (terminated).
 
     Raises:
         SystemExit: the arguments cannot be parsed (code 2), or ask for help or the version (0).
@@ -56,13 +90,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FastdataError, OSError) as error:
         print(f"fastdata: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("fastdata: interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        print(f"fastdata: {interrupt if interrupt.args else 'interrupted'}", file=sys.stderr)
+        return TERMINATED if _signals.terminated else INTERRUPTED
 
 
-def _pack(*, quiet: bool, **options: Any) -> int:
-    report = pack_image_folder(quiet=quiet, **options)
+def _pack(
+    *,
+    src: str,
+    dst: str,
+    flat: bool,
+    labels: str | None,
+    source: str | None,
+    scheduler: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    given = {name: options.pop(name) for name in SOURCE_OPTIONS}
+    if labels is not None:
+        if flat or source is not None:
+            raise OptionError("--labels names the source: not with --flat or --source")
+        src, source, given["images"] = labels, "table", src
+    listed = open_source(src, "flat" if flat else source, **given)
+    with scheduled(scheduler) as executor:
+        return _reported(pack(listed, dst, executor=executor, quiet=quiet, **options), quiet)
+
+
+def _append(*, path: str, src: str, source: str | None, quiet: bool, **options: Any) -> int:
+    given = {name: options.pop(name) for name in SOURCE_OPTIONS}
+    listed = open_source(src, source, **given)
+    return _reported(append(path, listed, quiet=quiet, **options), quiet)
+
+
+def _merge(*, paths: list[str], dst: str, quiet: bool, **options: Any) -> int:
+    return _reported(merge(paths, dst, quiet=quiet, **_given(options)), quiet)
+
+
+def _subset(*, path: str, dst: str, quiet: bool, classes: str | None, **options: Any) -> int:
+    names = None if classes is None else [name for name in classes.split(",") if name]
+    return _reported(subset(path, dst, classes=names, quiet=quiet, **_given(options)), quiet)
+
+
+def _convert(*, path: str, dst: str, quiet: bool, **options: Any) -> int:
+    return _reported(convert(path, dst, quiet=quiet, **_given(options)), quiet)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _reported(report: PackReport, quiet: bool) -> int:
     if not quiet:
         print(report)
     elif report.rejected:
@@ -77,15 +154,15 @@ def _info(path: str, as_json: bool) -> int:
     return 0
 
 
-def _verify(path: str, quiet: bool) -> int:
-    report = verify_pack(path, quiet=quiet)
+def _verify(path: str, deep: bool, quiet: bool) -> int:
+    report = verify_pack(path, deep=deep, quiet=quiet)
     if not quiet or not report.ok:
         print(report)
     return 0 if report.ok else FAILED
 
 
-def _unpack(path: str, dst: str, quiet: bool) -> int:
-    count = unpack(path, dst, quiet=quiet)
+def _unpack(path: str, dst: str, to: str, quiet: bool) -> int:
+    count = unpack(path, dst, to=to, quiet=quiet)
     if not quiet:
         print(f"{dst}: {count} images")
     return 0
@@ -97,78 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastdata {fastdata.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_pack(commands)
-    info = _command(commands, "info", _info, "say what a pack contains", "info photos.pack --json")
-    info.add_argument("path", metavar="PACK")
-    info.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
-    verify = _command(
-        commands, "verify", _verify, "check every byte of a pack", "verify photos.pack"
-    )
-    verify.add_argument("path", metavar="PACK")
-    _add_quiet(verify)
-    back = _command(
-        commands, "unpack", _unpack, "write a pack's images to a folder", "unpack photos.pack out"
-    )
-    back.add_argument("path", metavar="PACK")
-    back.add_argument("dst", metavar="DST")
-    _add_quiet(back)
+    add_pack(commands, _pack)
+    add_append(commands, _append)
+    add_repacking(commands, _merge, _subset, _convert)
+    add_reading(commands, _info, _verify, _unpack)
     return parser
-
-
-def _add_pack(commands: Any) -> None:
-    example = "pack photos photos.pack --storage hdf5 --encoding jpeg --resize-short 256"
-    pack = _command(commands, "pack", _pack, "pack a folder of images", example)
-    pack.add_argument("src", metavar="SRC", help="folder with one directory for each class")
-    pack.add_argument("dst", metavar="DST", help="the new pack")
-    source = pack.add_mutually_exclusive_group()
-    source.add_argument("--flat", action="store_true", help="the folder has no classes (target -1)")
-    source.add_argument(
-        "--labels", metavar="FILE.csv", help="columns path,target instead of class directories"
-    )
-    pack.add_argument("--allow-empty", action="store_true", help="accept classes without images")
-    pack.add_argument("--storage", choices=STORAGES, default="lmdb", help="default: lmdb")
-    pack.add_argument(
-        "--encoding",
-        choices=ENCODERS,
-        default=DEFAULT_ENCODING,
-        help="default: sliceable; keep stores the files' own bytes",
-    )
-    size = pack.add_mutually_exclusive_group()
-    size.add_argument(
-        "--resize-short", type=int, metavar="N", help="shrink the shorter side to N pixels"
-    )
-    size.add_argument("--max-side", type=int, metavar="N", help="shrink to N pixels at most")
-    pack.add_argument("--quality", type=int, metavar="1..100", help="of --encoding jpeg (90)")
-    pack.add_argument(
-        "--check", choices=CHECKS, default="decode", help="default: decode every image"
-    )
-    pack.add_argument(
-        "--shard-size", default="1GiB", metavar="SIZE", help="such as 500MB (default: 1GiB)"
-    )
-    pack.add_argument("--workers", type=int, metavar="N", help="default: the cores")
-    pack.add_argument("--overwrite", action="store_true", help="replace a pack at DST")
-    pack.add_argument(
-        "--on-error",
-        choices=("quarantine", "fail"),
-        default="quarantine",
-        help="leave a bad image out (default), or stop",
-    )
-    _add_quiet(pack)
-
-
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
-
-
-def _command(
-    commands: Any, name: str, run: Callable[..., int], purpose: str, example: str
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=purpose,
-        description=purpose,
-        epilog=f"example:\n  fastdata {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(run=run)
-    return command

@@ -19,46 +19,36 @@ from .image_dataset import ImageDataset, Transform
 from .sample import EncodedImage, KeyTable
 from .shards import PackReader
 
+Verify = Literal["never", "first-read", "always"]
 
-class PackedImageFolder(ImageDataset):
-    """Images and classes of a pack; a drop-in for torchvision's ``ImageFolder``.
 
-    Args:
-        path: the pack's directory.
-        transform: any callable; geometric transforms at its head are fused into decoding.
-        target_transform: called with each target.
-        seed: of the transforms' randomness; None draws one from torch's global generator, so
-            ``torch.manual_seed`` makes a run reproducible.
-        apply_exif_orientation: rotate as the camera's tag says.
-        decode_scale: "auto" decodes JPEGs at 1/2, 1/4 or 1/8 of their size where the transform
-            shrinks them at least that much: much faster on large photographs, no gain on those of
-            ImageNet's size, and other pixels. None keeps every pixel exact.
+class PackDataset(ImageDataset):
+    """What the datasets over packs share; see ``PackedImageFolder`` for the arguments.
 
-    Raises:
-        PackNotFoundError: no pack at ``path``.
-        PackFormatError: the pack is damaged.
-        SampleError: (on reading) a sample cannot be read or decoded.
+    Attributes:
+        pack: reads the records.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        transform: Transform | None = None,
-        target_transform: Transform | None = None,
-        *,
-        seed: int | None = None,
-        apply_exif_orientation: bool = False,
-        decode_scale: Literal["auto"] | None = None,
+        transform: Transform | None,
+        target_transform: Transform | None,
+        seed: int | None,
+        apply_exif_orientation: bool,
+        decode_scale: str | None,
+        verify: str,
     ) -> None:
         super().__init__(
             path, transform, target_transform, seed, apply_exif_orientation, decode_scale
         )
-        self.pack = PackReader(path)
+        self.pack = PackReader(path, verify)
         encoding = self.pack.manifest.encoding["name"]
         if encoding not in ENCODERS:
             raise PackFormatError(f"{path}: unknown encoding {encoding!r}; upgrade fastdata")
         self._encoding = encoding
         self._raw = encoding == "raw"
+        self._alone = not self.pack.layout.names  # a record with one field is the image
 
     @property
     def classes(self) -> list[str]:
@@ -80,12 +70,71 @@ class PackedImageFolder(ImageDataset):
         if self._encoding in ("sliceable", "jpeg"):
             load_kernels()
 
-    def _encoded(self, index: int) -> EncodedImage:
+    def _encoded(
+        self, index: int, record: memoryview | None = None, name: str = ""
+    ) -> EncodedImage:
+        """An image of a sample: the first one, or that of field ``name``."""
         pack = self.pack
-        orientation = int(pack.orientations[index]) if self.apply_exif_orientation else 1
-        height, width = int(pack.heights[index]), int(pack.widths[index])
-        data, slice_index = pack.read(index), int(pack.slice_indices[index])
-        return EncodedImage(data, height, width, orientation, self._raw, slice_index)
+        data = pack.read(index) if record is None else record
+        if not name or name == pack.image_name:
+            turn, slice_index = pack.orientations.item(index), pack.slice_indices.item(index)
+            height, width = pack.heights.item(index), pack.widths.item(index)
+            if not self._alone:
+                data = pack.read_field(index, pack.image_name, data)
+        else:
+            row = pack.columns[name][index]
+            turn, slice_index = int(row["orientation"]), int(row["slice_index"])
+            height, width = int(row["height"]), int(row["width"])
+            data = pack.read_field(index, name, data)
+        turn = turn if self.apply_exif_orientation else 1
+        return EncodedImage(data, height, width, turn, self._raw, slice_index)
+
+
+class PackedImageFolder(PackDataset):
+    """Images and classes of a pack; a drop-in for torchvision's ``ImageFolder``.
+
+    Of a pack with more fields it gives the first image and the target; see ``PackedDataset`` for
+    all of them.
+
+    Args:
+        path: the pack's directory.
+        transform: any callable; geometric transforms at its head are fused into decoding.
+        target_transform: called with each target.
+        seed: of the transforms' randomness; None draws one from torch's global generator, so
+            ``torch.manual_seed`` makes a run reproducible.
+        apply_exif_orientation: rotate as the camera's tag says.
+        decode_scale: "auto" decodes JPEGs at 1/2, 1/4 or 1/8 of their size where the transform
+            shrinks them at least that much: much faster on large photographs, no gain on those of
+            ImageNet's size, and other pixels. None keeps every pixel exact.
+        verify: when records are compared with their checksums: at the "first-read" of each in a
+            process, "always", or "never".
+
+    Raises:
+        PackNotFoundError: no pack at ``path``.
+        PackFormatError: the pack is damaged.
+        SampleError: (on reading) a sample cannot be read or decoded.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        *,
+        seed: int | None = None,
+        apply_exif_orientation: bool = False,
+        decode_scale: Literal["auto"] | None = None,
+        verify: Verify = "first-read",
+    ) -> None:
+        super().__init__(
+            path,
+            transform,
+            target_transform,
+            seed,
+            apply_exif_orientation,
+            decode_scale,
+            verify,
+        )
 
 
 class ImageFolder(ImageDataset):

@@ -1,11 +1,10 @@
-"""From a source file's bytes to the bytes that a pack stores, checked on the way."""
+"""From an image, as a file's bytes or as pixels, to the bytes that a pack stores, checked."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,12 +14,11 @@ from .decode import decode_whole
 from .errors import DecodeError, OptionError
 from .header import probe
 from .render import Image
-from .sample import Record
+from .sample import StoredMedia
 
 CHECKS = ("decode", "header")
 DEFAULT_ENCODING = "sliceable"
 DEFAULT_QUALITY = 90
-_MOST_BYTES = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,59 +88,81 @@ class EncodeSettings:
         return {"name": values.pop("encoding"), **values}
 
 
-def encode(data: bytes, settings: EncodeSettings) -> Record:
-    """Check an image file and turn it into a record.
+class Encoded(NamedTuple):
+    """A stored image, and the height and width that it had before it was shrunk."""
+
+    media: StoredMedia
+    size: tuple[int, int]
+
+
+def encode(data: bytes | Image, settings: EncodeSettings) -> Encoded:
+    """Check an image and turn it into what is stored.
+
+    Args:
+        data: an image file's bytes, or HWC uint8 RGB pixels; pixels are stored as PNG where the
+            encoding would keep a file.
+        settings: how.
 
     Raises:
-        DecodeError: it is no image that can be decoded, or too large to be stored.
+        DecodeError: it is no image that can be decoded or encoded.
     """
+    if isinstance(data, np.ndarray):
+        return _PIXEL_ENCODERS[settings.encoding](data, settings, 1)
     return ENCODERS[settings.encoding](data, settings)
 
 
-def _keep(data: bytes, settings: EncodeSettings) -> Record:
+def _keep(data: bytes, settings: EncodeSettings) -> Encoded:
     if settings.check == "header":
         header = probe(data)
-        return _sized_record(data, header.height, header.width, header.orientation)
-    return _record(data, decode_whole(data), orientation_of(data))
+        return _as_it_is(data, (header.height, header.width), header.orientation)
+    return _as_it_is(data, decode_whole(data).shape[:2], orientation_of(data))
 
 
-def _sliceable(data: bytes, settings: EncodeSettings) -> Record:
-    return _sliced(data, decode_whole(data), orientation_of(data))
+def _sliceable(data: bytes, settings: EncodeSettings) -> Encoded:
+    image = decode_whole(data)
+    return Encoded(_sliced(data, image, orientation_of(data)), image.shape[:2])
 
 
-def _jpeg(data: bytes, settings: EncodeSettings) -> Record:
-    image = _shrunk(decode_whole(data), settings)
+def _decoded(encode_pixels: Callable[[Image, EncodeSettings, int], Encoded]) -> _Encoder:
+    def encoder(data: bytes, settings: EncodeSettings) -> Encoded:
+        return encode_pixels(decode_whole(data), settings, orientation_of(data))
+
+    return encoder
+
+
+def _jpeg(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
+    shrunk = _shrunk(image, settings)
     quality = settings.quality or DEFAULT_QUALITY
-    encoded = _compressed(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not jpeg.available():
-        return _record(encoded, image, orientation_of(data))
-    return _sliced(encoded, decode_whole(encoded), orientation_of(data))
+    data = _compressed(shrunk, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if jpeg.available():
+        return Encoded(_sliced(data, decode_whole(data), orientation), image.shape[:2])
+    return Encoded(_media(data, shrunk, orientation), image.shape[:2])
 
 
-def _png(data: bytes, settings: EncodeSettings) -> Record:
-    image = _shrunk(decode_whole(data), settings)
-    return _record(_compressed(image, ".png", []), image, orientation_of(data))
+def _png(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
+    shrunk = _shrunk(image, settings)
+    data = _compressed(shrunk, ".png", [])
+    return Encoded(_media(data, shrunk, orientation), image.shape[:2])
 
 
-def _raw(data: bytes, settings: EncodeSettings) -> Record:
-    image = _shrunk(decode_whole(data), settings)
-    return _record(image.tobytes(), image, orientation_of(data))
+def _raw(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
+    shrunk = _shrunk(image, settings)
+    return Encoded(_media(shrunk.tobytes(), shrunk, orientation), image.shape[:2])
 
 
-def _sliced(data: bytes, image: Image, orientation: int) -> Record:
+def _sliced(data: bytes, image: Image, orientation: int) -> StoredMedia:
     """The sliceable form if it decodes to the very same pixels, else the bytes as they are."""
     result = jpeg.transcode(data)
     if isinstance(result, jpeg.Reason):
-        return replace(_record(data, image, orientation), verbatim=result.value)
+        return _media(data, image, orientation)._replace(verbatim=result.value)
     try:
         same = np.array_equal(decode_whole(result.record), image)
     except DecodeError:
         same = False
     if not same:
         verbatim = "its sliceable form does not decode to the same pixels"
-        return replace(_record(data, image, orientation), verbatim=verbatim)
-    record = _record(result.record, image, orientation)
-    return replace(record, slice_index=result.index_offset)
+        return _media(data, image, orientation)._replace(verbatim=verbatim)
+    return _media(result.record, image, orientation)._replace(slice_index=result.index_offset)
 
 
 def _compressed(image: Image, suffix: str, options: list[int]) -> bytes:
@@ -156,9 +176,19 @@ def _compressed(image: Image, suffix: str, options: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-ENCODERS: dict[str, Callable[[bytes, EncodeSettings], Record]] = {
+_Encoder = Callable[[bytes, EncodeSettings], Encoded]
+
+ENCODERS: dict[str, _Encoder] = {
     "sliceable": _sliceable,
     "keep": _keep,
+    "jpeg": _decoded(_jpeg),
+    "png": _decoded(_png),
+    "raw": _decoded(_raw),
+}
+
+_PIXEL_ENCODERS: dict[str, Callable[[Image, EncodeSettings, int], Encoded]] = {
+    "sliceable": _png,
+    "keep": _png,
     "jpeg": _jpeg,
     "png": _png,
     "raw": _raw,
@@ -187,11 +217,9 @@ def orientation_of(data: bytes) -> int:
         return 1
 
 
-def _record(data: bytes, image: Image, orientation: int) -> Record:
-    return _sized_record(data, image.shape[0], image.shape[1], orientation)
+def _as_it_is(data: bytes, size: tuple[int, int], orientation: int) -> Encoded:
+    return Encoded(StoredMedia(data, *size, orientation), size)
 
 
-def _sized_record(data: bytes, height: int, width: int, orientation: int) -> Record:
-    if len(data) > _MOST_BYTES:
-        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
-    return Record(data, height, width, orientation, zlib.crc32(data))
+def _media(data: bytes, image: Image, orientation: int) -> StoredMedia:
+    return StoredMedia(data, image.shape[0], image.shape[1], orientation)

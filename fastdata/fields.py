@@ -64,6 +64,8 @@ class Field:
             )
         lengths = match[2].split(",") if match[2] else []
         field = cls("array", match[1], tuple(None if n == "?" else int(n) for n in lengths))
+        if None in field.shape and 0 in field.shape:
+            raise OptionError(f"an array of {text} would have no bytes to tell its length by")
         # One row has to fit into a record, whose size is a 32-bit number.
         sizes = [n for n in field.shape if n is not None]
         if len(sizes) > 32 or _product(sizes) * field.numpy.itemsize > _MOST_BYTES:

@@ -236,7 +236,9 @@ def read_file(path: Path) -> bytes:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
-        raise OSError("a link to nothing" if path.is_symlink() else "no such file") from error
+        raise FileNotFoundError(
+            "a link to nothing" if path.is_symlink() else "no such file"
+        ) from error
     if not stat.S_ISREG(mode):
         raise OSError("a directory" if stat.S_ISDIR(mode) else "not a regular file")
     return path.read_bytes()

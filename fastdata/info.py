@@ -22,6 +22,7 @@ class PackInfo:
     storage: str
     encoding: dict[str, Any]
     source: str
+    fields: dict[str, str]
     shards: int
     record_bytes: int
     total_bytes: int
@@ -35,6 +36,7 @@ class PackInfo:
             f"{self.path} (format {self.version})",
             f"samples   {self.samples} ({self.rejected} rejected when packed)",
             f"classes   {len(self.classes)}{': ' + names if names else ''}",
+            f"fields    {', '.join(f'{name}: {kind}' for name, kind in self.fields.items())}",
             f"encoding  {self.encoding['name']}{' (' + settings + ')' if settings else ''}",
             f"storage   {self.storage}, {self.shards} shard{'s' * (self.shards != 1)}",
             f"size      {self.record_bytes / 1e6:.1f} MB of records, "
@@ -63,10 +65,10 @@ def pack_info(path: str | os.PathLike[str]) -> PackInfo:
         storage=manifest.storage,
         encoding=manifest.encoding,
         source=manifest.source,
+        fields=manifest.fields,
         shards=len(manifest.shards),
         record_bytes=int(table["bytes"].sum(dtype="i8")),
-        total_bytes=sum(file.bytes for file in manifest.files.values())
-        + sum(shard.bytes for shard in manifest.shards),
+        total_bytes=sum(entry.bytes for entry in manifest.entries),
         mean_height=float(table["height"].mean()) if len(table) else 0.0,
         mean_width=float(table["width"].mean()) if len(table) else 0.0,
     )

@@ -1,93 +1,132 @@
-"""Packing: list the source, encode in parallel, write in order, publish at once."""
+"""Packing samples from anywhere, and image folders above all."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import time
 import warnings
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
-from tqdm import tqdm
+from typing_extensions import Unpack
 
 from . import jpeg
-from .encode import DEFAULT_ENCODING, EncodeSettings, encode
-from .errors import DecodeError, OptionError, PackingError
-from .folder import Listing, read_file
-from .labels import list_source
-from .opencv import quiet_opencv, single_threaded_opencv
-from .parallel import available_cores, ordered_map
-from .publish import check_destination, publishing, storage_errors
-from .sample import Record, Sample
-from .shards import PackWriter
+from .encode import DEFAULT_ENCODING, EncodeSettings
+from .errors import OptionError
+from .fields import Field
+from .folder import existing_directory
+from .pack_report import PackReport
+from .pack_run import PackRun
+from .packing import PackSettings
+from .parallel import available_cores
+from .publish import check_destination
 from .shards import storage as known_storage
+from .sources import Source
+from .sources.image_folder import list_image_folder
+from .sources.samples import Stream, samples_of
+from .sources.table import list_table
 
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{p}B": 1000 ** (i + 1) for i, p in enumerate("kMGT")}
 _UNITS |= {f"{p}iB": 1024 ** (i + 1) for i, p in enumerate("KMGT")}
 
 
-@dataclass(frozen=True, slots=True)
-class PackReport:
-    """What packing did.
+class PackOptions(TypedDict, total=False):
+    """The options that ``pack`` and all that is built on it have in common; see there."""
 
-    Attributes:
-        path: the pack.
-        images: samples stored.
-        classes: number of classes.
-        rejections: (key, reason) of each image that was left out.
-        bytes_in, bytes_out: size of the files read, and of the whole pack.
-        seconds: wall time.
-        verbatim: number of images that encoding "sliceable" stores as they are, by reason.
-        ignored: number of files that do not have an image's extension, by extension.
-        notes: what else was noticed in the source.
+    storage: str
+    encoding: str
+    resize_short: int | None
+    max_side: int | None
+    quality: int | None
+    check: str
+    shard_size: int | str
+    workers: int | None
+    executor: Executor | None
+    overwrite: bool
+    restart: bool
+    on_error: Literal["quarantine", "fail"]
+    quiet: bool
+
+
+def pack(
+    samples: Source | Iterable[Any],
+    dst: str | os.PathLike[str],
+    *,
+    fields: Mapping[str, str | Field] | None = None,
+    classes: Sequence[str] | None = None,
+    storage: str = "lmdb",
+    encoding: str = DEFAULT_ENCODING,
+    resize_short: int | None = None,
+    max_side: int | None = None,
+    quality: int | None = None,
+    check: str = "decode",
+    shard_size: int | str = "1GiB",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    on_error: Literal["quarantine", "fail"] = "quarantine",
+    quiet: bool = False,
+) -> PackReport:
+    """Pack samples from anywhere.
+
+    The pack's bytes depend on the samples and the settings, not on ``workers`` or ``executor``. It
+    appears at ``dst`` when it is complete; until then it grows in ``dst`` + ".partial". Whatever
+    stops the packing, even SIGKILL, the same call goes on behind the last complete shard.
+
+    Args:
+        samples: a torch ``Dataset``, a sequence or an iterable of samples, or a ``Source``. A
+            sample is a dict of named values, optionally with its name as ``"key"``; a tuple in the
+            order of ``fields``, or (image, target); or an image alone. An image is an encoded file
+            as bytes, a path, HWC uint8 RGB pixels, a CHW uint8 tensor, or a PIL image.
+        dst: path of the new pack; its parent directories are made.
+        fields: by name, the kinds of the samples' values (see ``fastdata.fields``); None infers
+            them from the first sample.
+        classes: class names; a sample's target may then be a name instead of an index.
+        storage: "lmdb" or "hdf5".
+        encoding: "sliceable" (default: JPEGs rewritten without loss, so that a part of one can be
+            decoded; other files as they are), "keep", "jpeg", "png" or "raw".
+        resize_short, max_side: shrink to this many pixels (INTER_AREA), never enlarge; masks and
+            boxes follow.
+        quality: JPEG quality, 1 to 100, default 90.
+        check: "decode" each image before it is stored, or read its "header" only.
+        shard_size: bytes of records in a shard, as a number or as "512MiB"; where images are
+            re-encoded, about so many.
+        workers: threads that read and encode; default: the cores this process may use.
+        executor: runs each shard as one task, on as many processes or machines as it has, which
+            all have to see the samples and ``dst`` under these paths; needs samples that can be
+            listed, such as a folder. ``workers`` does not apply.
+        overwrite: replace a pack at ``dst``, and nothing else, once the new one is complete.
+        restart: discard what an interrupted run has left, instead of going on with it.
+        on_error: "quarantine" leaves a bad sample out and lists it in rejected.jsonl; "fail" stops.
+        quiet: no progress bar, which otherwise shows where standard error is a terminal.
+
+    Raises:
+        OptionError: options contradict each other.
+        SourceError: the source cannot be listed, has no samples, or has changed meanwhile.
+        PackExistsError: ``dst`` is taken, by a pack, by another process, or by an interrupted run
+            with other settings or another source; the message has the difference.
+        PackingError: a sample failed and ``on_error`` is "fail", or all of them did, or a worker
+            was lost, or the pack cannot be written.
+        KeyboardInterrupt: with a message that says how to go on.
     """
-
-    path: Path
-    images: int
-    classes: int
-    rejections: list[tuple[str, str]]
-    bytes_in: int
-    bytes_out: int
-    seconds: float
-    verbatim: dict[str, int] = field(default_factory=dict)
-    ignored: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def rejected(self) -> int:
-        """How many images were left out."""
-        return len(self.rejections)
-
-    @property
-    def images_per_second(self) -> float:
-        """Images stored per second of wall time."""
-        return self.images / self.seconds if self.seconds else float("inf")
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.path}: {self.images} images in {self.classes} classes, "
-            f"{self.rejected} rejected",
-            f"{self.bytes_in / 1e6:.1f} MB in, {self.bytes_out / 1e6:.1f} MB out, "
-            f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s",
-        ]
-        lines += [f"rejected {key}: {reason}" for key, reason in self.rejections[:20]]
-        if self.rejected > 20:
-            lines.append(f"… and {self.rejected - 20} more, all in {self.path / 'rejected.jsonl'}")
-        if self.verbatim:
-            kept = ", ".join(f"{count} ({why})" for why, count in sorted(self.verbatim.items()))
-            lines.append(f"not sliceable, so decoded whole: {kept}")
-        if self.ignored:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(f"not images, by their extension: {kinds}")
-        return "\n".join([*lines, *self.notes])
+    encode = _usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
+    known_storage(storage)
+    size = parse_size(shard_size)
+    workers = checked_workers(workers)
+    if on_error not in ("quarantine", "fail"):
+        raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
+    source = samples if isinstance(samples, Source) else samples_of(samples, fields, classes)
+    if executor is not None and isinstance(source, Stream):
+        raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
+    settings = PackSettings(source.fields, encode, storage, on_error == "fail")
+    run = PackRun(source, Path(dst), settings, size, overwrite)
+    return run.run(workers, executor, restart, quiet)
 
 
 def pack_image_folder(
@@ -97,80 +136,36 @@ def pack_image_folder(
     flat: bool = False,
     labels: str | os.PathLike[str] | None = None,
     allow_empty: bool = False,
-    storage: str = "lmdb",
-    encoding: str = DEFAULT_ENCODING,
-    resize_short: int | None = None,
-    max_side: int | None = None,
-    quality: int | None = None,
-    check: str = "decode",
-    shard_size: int | str = "1GiB",
-    workers: int | None = None,
-    overwrite: bool = False,
-    on_error: Literal["quarantine", "fail"] = "quarantine",
-    quiet: bool = False,
+    **options: Unpack[PackOptions],
 ) -> PackReport:
     """Pack a folder of images.
 
-    The pack's bytes depend on the source and the settings, not on ``workers``. It appears at
-    ``dst`` when it is complete; until then it grows in ``dst`` + ".partial", which goes on error.
-
     Args:
         src: a folder in torchvision's ``ImageFolder`` layout, unless ``flat`` or ``labels`` is set.
-        dst: path of the new pack; its parent directories are made.
+        dst: path of the new pack.
         flat: the folder has no classes; every target is −1.
-        labels: CSV file with the columns path (relative to ``src``) and target (integer or name).
+        labels: a CSV or JSON Lines file with the columns path (relative to ``src``) and target
+            (integer or name); further columns become fields (see ``fastdata.sources.table``).
         allow_empty: accept class directories without an image.
-        storage: "lmdb" or "hdf5".
-        encoding: "sliceable" (default: JPEGs rewritten without loss, so that a part of one can be
-            decoded; other files as they are), "keep", "jpeg", "png" or "raw".
-        resize_short, max_side: shrink to this many pixels (INTER_AREA), never enlarge.
-        quality: JPEG quality, 1 to 100, default 90.
-        check: "decode" each image before it is stored, or read its "header" only.
-        shard_size: bytes of records in a shard, as a number or as "512MiB".
-        workers: threads that read and encode; default: the cores this process may use.
-        overwrite: replace a pack at ``dst``, and nothing else, once the new one is complete.
-        on_error: "quarantine" leaves a bad image out and lists it in rejected.jsonl; "fail" stops.
-        quiet: no progress bar, which otherwise shows where standard error is a terminal.
+        options: as for ``pack``.
 
     Raises:
-        OptionError: options contradict each other.
-        SourceError: the source cannot be listed, or has no images.
-        PackExistsError: ``dst`` is taken.
-        PackingError: an image failed and ``on_error`` is "fail", or all of them did, or the pack
-            cannot be written.
+        FastdataError: as ``pack``.
     """
-    started = time.perf_counter()
-    settings = _usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
-    known_storage(storage)
-    size = parse_size(shard_size)
-    workers = available_cores() if workers is None else workers
-    if workers < 1:
+    check_destination([Path(src)], Path(dst), options.get("overwrite", False))
+    if labels is None:
+        return pack(list_image_folder(src, flat=flat, allow_empty=allow_empty), dst, **options)
+    if flat or allow_empty:
+        raise OptionError("flat and allow_empty are about folders: not with labels")
+    existing_directory(src)
+    return pack(list_table(labels, src), dst, **options)
+
+
+def checked_workers(workers: int | None) -> int:
+    """The number of threads, by default one for each core; OptionError below 1."""
+    if workers is not None and workers < 1:
         raise OptionError(f"workers must be >= 1, got {workers}")
-    if on_error not in ("quarantine", "fail"):
-        raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
-    target = Path(dst)
-    check_destination(Path(src), target, overwrite)
-    listing = list_source(src, flat=flat, labels=labels, allow_empty=allow_empty)
-    with publishing(target, overwrite) as partial, quiet_opencv(), single_threaded_opencv:
-        job = _Job(listing, partial, PackWriter(partial, storage, size), settings, on_error)
-        try:
-            job.run(workers, quiet)
-        except BaseException:
-            job.writer.abort()
-            raise
-        bytes_out = sum(entry.stat().st_size for entry in partial.iterdir())
-    return PackReport(
-        path=target,
-        images=job.writer.samples,
-        classes=len(listing.classes),
-        rejections=job.rejections,
-        bytes_in=job.bytes_in,
-        bytes_out=bytes_out,
-        seconds=time.perf_counter() - started,
-        verbatim=dict(job.verbatim),
-        ignored=dict(listing.findings.ignored),
-        notes=listing.findings.notes,
-    )
+    return workers or available_cores()
 
 
 def _usable(settings: EncodeSettings) -> EncodeSettings:
@@ -179,83 +174,9 @@ def _usable(settings: EncodeSettings) -> EncodeSettings:
     warnings.warn(
         "numba cannot be imported, so files are packed as they are, with encoding 'keep'; "
         "for sliceable ones: pip install numba",
-        stacklevel=3,
+        stacklevel=4,
     )
     return replace(settings, encoding="keep")
-
-
-@dataclass
-class _Job:
-    """One packing run: where it reads from, where it writes to, and what it has rejected."""
-
-    listing: Listing
-    partial: Path
-    writer: PackWriter
-    settings: EncodeSettings
-    on_error: str
-    rejections: list[tuple[str, str]] = field(default_factory=list)
-    verbatim: Counter[str] = field(default_factory=Counter)
-    bytes_in: int = 0
-
-    def run(self, workers: int, quiet: bool) -> None:
-        for key, reason in self.listing.findings.rejected:
-            self._reject(key, reason)
-        bar = tqdm(total=len(self.listing), unit="img", disable=True if quiet else None)
-        with (
-            bar,
-            ThreadPoolExecutor(workers, "fastdata-pack") as pool,
-            closing(ordered_map(pool, self._encode, self.listing, 4 * workers)) as results,
-        ):
-            for sample, result in results:
-                self._store(sample, result)
-                bar.update()
-                if not bar.disable:
-                    rate = self.bytes_in / 1e6 / max(time.time() - bar.start_t, 1e-9)
-                    bar.set_postfix_str(f"{rate:.1f} MB/s", refresh=False)
-        if not self.writer.samples:
-            key, reason = self.rejections[0]
-            raise PackingError(f"none of {len(self.rejections)} images is usable: {key}: {reason}")
-        self._finish()
-
-    def _finish(self) -> None:
-        with storage_errors(self.partial):
-            self.writer.finish(
-                encoding=self.settings.describe(),
-                source=self.listing.source,
-                classes=self.listing.classes,
-                rejected=(
-                    json.dumps({"key": key, "reason": reason}, ensure_ascii=False)
-                    for key, reason in self.rejections
-                ),
-            )
-
-    def _encode(self, sample: Sample) -> tuple[int, Record | str]:
-        """Read and encode one image (in a worker thread); a string is why it cannot be used."""
-        size = 0
-        try:
-            data = read_file(self.listing.root / sample.key)
-            size = len(data)
-            return size, encode(data, self.settings)
-        except OSError as error:
-            return size, f"cannot be read: {error.strerror or error}"
-        except DecodeError as error:
-            return size, str(error)
-
-    def _store(self, sample: Sample, result: tuple[int, Record | str]) -> None:
-        size, record = result
-        self.bytes_in += size
-        if isinstance(record, str):
-            self._reject(sample.key, record)
-        else:
-            with storage_errors(self.partial):
-                self.writer.add(sample.key, sample.target, record)
-            if record.verbatim:
-                self.verbatim[record.verbatim] += 1
-
-    def _reject(self, key: str, reason: str) -> None:
-        if self.on_error == "fail":
-            raise PackingError(f"{key}: {reason}; nothing was packed")
-        self.rejections.append((key, reason))
 
 
 def parse_size(size: int | str) -> int:

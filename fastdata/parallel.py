@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,24 +13,41 @@ R = TypeVar("R")
 
 
 def ordered_map(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+    pool: Executor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    ahead: int,
+    weight: Callable[[T], int] = lambda item: 0,
+    most: int = 1,
 ) -> Generator[tuple[T, R], None, None]:
-    """Map in parallel and yield (item, result) in order, at most ``ahead`` items in flight.
+    """Map in parallel and yield (item, result) in order.
 
-    ``function`` runs in the pool's threads; closing the generator cancels what has not begun.
+    Args:
+        pool: its threads run ``function``.
+        function: of one item.
+        items: read by the calling thread.
+        ahead: how many items may be in flight.
+        weight: of an item, such as the memory that it will need.
+        most: no item is begun while those in flight weigh this much; a heavier one goes alone.
+
+    Closing the generator cancels what has not begun.
     """
-    pending: deque[tuple[T, Future[R]]] = deque()
+    pending: deque[tuple[T, int, Future[R]]] = deque()
+    total = 0
     try:
         for item in items:
-            pending.append((item, pool.submit(function, item)))
-            if len(pending) >= ahead:
-                first, future = pending.popleft()
+            heavy = weight(item)
+            while pending and (len(pending) >= ahead or total + heavy > most):
+                first, light, future = pending.popleft()
+                total -= light
                 yield first, future.result()
+            pending.append((item, heavy, pool.submit(function, item)))
+            total += heavy
         while pending:
-            first, future = pending.popleft()
+            first, _, future = pending.popleft()
             yield first, future.result()
     finally:
-        for _, future in pending:
+        for _, _, future in pending:
             future.cancel()
 
 

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .errors import FastdataError, OptionError, PackExistsError, PackingError
 from .shards._files import fsync_directory
 from .shards.manifest import FORMAT, MANIFEST
 
-_LOW_SPACE = 100_000_000
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-def check_destination(src: Path, dst: Path, overwrite: bool = False) -> None:
+def check_destination(sources: Iterable[Path], dst: Path, overwrite: bool = False) -> None:
     """Raise OptionError or PackExistsError if ``dst`` may not be written.
 
-    Neither may contain the other. Only a pack is ever overwritten, so that a slip cannot delete
-    anything else.
+    It may not lie inside of a source, nor contain one. Only a pack is ever overwritten, so that a
+    slip cannot delete anything else.
     """
-    source, target = (Path(os.path.realpath(path)) for path in (src, dst))
-    if target.is_relative_to(source):
-        raise OptionError(f"{dst} lies inside of {src}: choose another place")
+    target = Path(os.path.realpath(dst))
+    real = {src: Path(os.path.realpath(src)) for src in sources}
+    for src, source in real.items():
+        if target.is_relative_to(source) and not (overwrite and target == source):
+            raise OptionError(f"{dst} lies inside of {src}: choose another place")
     if not os.path.lexists(dst):
         return
     if not overwrite:
         raise PackExistsError(f"{dst} exists; choose another path{_or_overwrite(dst)}")
-    if source.is_relative_to(target):
-        raise OptionError(f"{src} lies inside of {dst}, which overwriting would delete")
+    for src, source in real.items():
+        if source.is_relative_to(target):
+            raise OptionError(f"{src} lies inside of {dst}, which overwriting would delete")
     _check_pack(dst)
 
 
@@ -44,8 +50,11 @@ def _check_pack(dst: Path) -> None:
     try:
         values = json.loads((dst / MANIFEST).read_text("utf-8"))
         known = values["format"] == FORMAT
-        own = {MANIFEST, *values["files"], *(shard["file"] for shard in values["shards"])}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        files = values["files"]
+        # Version 1 had the side files' names as keys.
+        own = {MANIFEST, *(entry.get("file", name) for name, entry in files.items())}
+        own |= {shard["file"] for shard in values["shards"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PackExistsError(
             f"{dst} is not overwritten: its {MANIFEST} is damaged, or of another program; delete "
             "it yourself, or choose another path"
@@ -60,80 +69,107 @@ def _check_pack(dst: Path) -> None:
 
 
 @contextmanager
-def publishing(dst: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A new directory that becomes ``dst`` if the block succeeds and vanishes if it does not.
+def resumable_directory(dst: Path, job: str) -> Iterator[Path]:
+    """A directory that becomes ``dst`` if the block succeeds; stopped, it can be gone on with.
 
-    If ``dst`` is a link, what it points to is replaced, not the link.
+    It grows in ``dst`` + ".partial", next to a lock. If the block fails for a reason that lies in
+    the data (a FastdataError), it vanishes.
+
+    Args:
+        dst: where it will appear; if it is a link to nothing, what it names is made.
+        job: what is being written, to tell whether a later run may go on.
 
     Raises:
-        PackExistsError: another process is writing ``dst``, or has written it meanwhile.
+        PackExistsError: another process is writing ``dst``, or has written it meanwhile, or
+            something else is in the way.
         PackingError: the file system refused, in the block or before or after it.
     """
     target = Path(os.path.realpath(dst))
-    partial, old = (target.with_name(target.name + suffix) for suffix in (".partial", ".old"))
-    if overwrite and os.path.lexists(old):
-        raise PackExistsError(f"{old} exists, left by a run that was killed: look at it, delete it")
-    with _clear_errors(dst):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _make(partial, dst)
+    partial = target.with_name(target.name + ".partial")
+    mark, lock = (target.with_name(target.name + suffix) for suffix in (".job", ".lock"))
+    with _write_errors(dst, partial), _exclusive(lock, dst):
+        known = mark.exists() and mark.read_text("utf-8") == job
+        if os.path.lexists(partial) and not known:
+            raise PackExistsError(
+                f"{partial} exists, left by something else: look at it, delete it, and run again"
+            )
+        mark.write_text(job, "utf-8")
+        partial.mkdir(exist_ok=True)
         try:
             yield partial
-            if overwrite and target.exists():
-                _replace(partial, target, old)
-            else:
-                _rename(partial, target)
-        except BaseException:
+            _rename(partial, target)
+        except FastdataError:
             shutil.rmtree(partial, ignore_errors=True)
+            mark.unlink()
             raise
+        mark.unlink()
         fsync_directory(target.parent)
 
 
 @contextmanager
-def storage_errors(directory: Path) -> Iterator[None]:
-    """Each storage library has its own errors for a write that failed: all become OSError."""
+def _exclusive(path: Path, dst: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PackExistsError(f"another process is writing {dst}: wait for it") from error
     try:
         yield
-    except (FastdataError, OSError):
-        raise
-    except Exception as error:
-        free = shutil.disk_usage(directory).free
-        # LMDB reports a full disk as "Input/output error".
-        full = f" ({free / 1e6:.1f} MB are free there)" if free < _LOW_SPACE else ""
-        raise OSError(f"{error}{full}") from error
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
-def _clear_errors(dst: Path) -> Iterator[None]:
+def _write_errors(dst: Path, partial: Path) -> Iterator[None]:
     try:
         yield
-    except FastdataError:
-        raise
     except OSError as error:
-        raise PackingError(f"cannot write {dst}: {error}; nothing is left of it") from error
-
-
-def _make(partial: Path, dst: Path) -> None:
-    try:
-        partial.mkdir()
-    except FileExistsError as error:
-        raise PackExistsError(
-            f"{partial} exists: another process is writing {dst}, or one was killed; in the "
-            "latter case delete it and run again"
+        if isinstance(error, FastdataError):
+            raise
+        raise PackingError(
+            f"cannot write {dst}: {error}; what has been written is in {partial}: run the same "
+            "again to go on with it"
         ) from error
 
 
-def _replace(partial: Path, target: Path, old: Path) -> None:
-    try:
+def replace_directory(new: Path, target: Path, old: Path, overwrite: bool) -> None:
+    """Rename ``new`` to ``target``; with ``overwrite``, delete what is there, by way of ``old``.
+
+    Where the system can exchange two names in one step, ``target`` is there all the time. If it
+    cannot, and is stopped between the two renames, ``old`` holds what was there.
+
+    Raises:
+        PackExistsError: ``target`` exists, and ``overwrite`` is not set.
+    """
+    if not (overwrite and target.exists()):
+        _rename(new, target)
+    elif _exchange(new, target):
+        os.rename(new, old)
+    else:
         os.rename(target, old)
-        _rename(partial, target)
-    except BaseException:
-        if old.exists() and not target.exists():
+        try:
+            _rename(new, target)
+        except BaseException:
             os.rename(old, target)
-        raise
+            raise
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places; False where that is not to be had (Linux has it)."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
+
+
 def _rename(partial: Path, target: Path) -> None:
+    if os.path.lexists(target):  # an empty directory would be replaced without a word
+        raise PackExistsError(f"{target} has appeared meanwhile")
     try:
         os.rename(partial, target)
     except OSError as error:

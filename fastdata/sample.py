@@ -1,59 +1,97 @@
 """The plain records that travel through the package.
 
-``Sample`` is one image on its way into a pack, ``Record`` the same image encoded, ``TABLE_DTYPE``
-its row in the pack's table, and ``KeyTable`` the names of all of them.
+``Sample`` is one image of a folder, ``Record`` a sample encoded, ``TABLE_DTYPE`` its row in the
+pack's table, and ``KeyTable`` the names of all of them.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: One row a sample, 32 bytes, little-endian. ``orientation`` is EXIF's 1 to 8. ``slice_index`` is
-#: the offset of a sliceable JPEG's index in its record, 0 if it is none. The rest is zero.
+#: One row a sample, 40 bytes, little-endian: the class, then the record (its place in the shard's
+#: file, size, CRC-32), then the image in it, which comes first. ``orientation`` is EXIF's 1 to 8.
+#: ``slice_index`` is the offset of a sliceable JPEG's index, 0 if it is none. The rest is zero.
 TABLE_DTYPE = np.dtype(
     [
         ("target", "<i8"),
+        ("offset", "<u8"),
         ("bytes", "<u4"),
         ("crc32", "<u4"),
         ("height", "<u4"),
         ("width", "<u4"),
+        ("slice_index", "<u4"),
         ("orientation", "u1"),
         ("flags", "u1"),
         ("reserved", "<u2"),
-        ("slice_index", "<u4"),
     ]
 )
 
+#: One row a sample for each further image and each mask; ``bytes`` is the size of its part of the
+#: record, the rest as in ``TABLE_DTYPE``.
+MEDIA_DTYPE = np.dtype(
+    [
+        ("bytes", "<u4"),
+        ("height", "<u4"),
+        ("width", "<u4"),
+        ("slice_index", "<u4"),
+        ("orientation", "u1"),
+        ("flags", "u1"),
+        ("reserved", "<u2"),
+    ]
+)
+
+#: One row a sample for whatever else lies in the record: the size of its part.
+SIZE_DTYPE = np.dtype("<u4")
+
 
 class Sample(NamedTuple):
-    """One image of a source: its source-relative POSIX name and its integer target (−1: none)."""
+    """One image of a folder: its source-relative POSIX name and its integer target (−1: none)."""
 
     key: str
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An encoded image, ready to be stored.
+class StoredMedia(NamedTuple):
+    """An image or a mask as it is stored.
 
     ``height`` and ``width`` are those of the stored pixels, before any EXIF rotation;
-    ``crc32`` is zlib's CRC-32 of ``data``; ``slice_index`` is the offset of a sliceable JPEG's
-    index (0: it is none), and ``verbatim`` why an image that was to be sliceable is not.
+    ``slice_index`` is the offset of a sliceable JPEG's index (0: it is none), and ``verbatim`` why
+    an image that was to be sliceable is not.
     """
 
     data: bytes
     height: int
     width: int
-    orientation: int
-    crc32: int
+    orientation: int = 1
     slice_index: int = 0
     verbatim: str = ""
+
+
+class Record(NamedTuple):
+    """An encoded sample, ready to be stored.
+
+    Attributes:
+        key: its name.
+        target: its class, or −1.
+        image: the first image field.
+        data: the whole record: the image, then the other fields that lie in it.
+        crc32: of ``data``.
+        columns: by field, the row for its column; see ``fastdata.shards.columns``.
+        bytes_in: how many bytes were read for it.
+    """
+
+    key: str
+    target: int
+    image: StoredMedia
+    data: bytes
+    crc32: int
+    columns: dict[str, Any]
+    bytes_in: int = 0
 
 
 class EncodedImage(NamedTuple):
@@ -102,6 +140,11 @@ class KeyTable(Sequence[str]):
             blob += name.encode("utf-8")
             offsets.append(len(blob))
         return cls(np.frombuffer(offsets, np.int64), np.frombuffer(bytes(blob), np.uint8))
+
+    def part(self, first: int, stop: int) -> KeyTable:
+        """The names ``first`` to ``stop`` − 1, copied: small when pickled."""
+        offsets = np.array(self.offsets[first : stop + 1])
+        return KeyTable(offsets - offsets[0], np.array(self.blob[offsets[0] : offsets[-1]]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -1,147 +1,175 @@
-"""From a pack back to a folder of images."""
+"""From a pack back to files: a folder of images, with a table beside it, or tar archives."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
-from .errors import PackExistsError, PackFormatError
-from .publish import check_destination, publishing
+from .errors import OptionError, PackExistsError, PackFormatError
+from .fields import TARGET
+from .header import sniff
+from .publish import check_destination, resumable_directory
 from .shards import PackReader
+from .unpack_tar import write_tars
+from .unpack_values import (
+    SUFFIX_OF,
+    FileContent,
+    field_file,
+    plain_value,
+    safe_name,
+    sample_key,
+    suffixes_of,
+)
+
+FORMATS = ("folder", "csv", "tar")
+_FILES = ("image", "mask", "bytes")
+_IN_CSV = ("int", "float", "str")
 
 
 def unpack(
-    path: str | os.PathLike[str], dst: str | os.PathLike[str], *, quiet: bool = False
+    path: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    to: str = "folder",
+    quiet: bool = False,
 ) -> int:
-    """Write every sample of a pack below ``dst``, under its key; return their number.
+    """Write every sample of a pack to files; return their number.
 
     A pack made with encoding "keep" gives back the very files, one made with "sliceable" the same
     pixels and metadata in rewritten JPEGs. Otherwise the stored images are written: "jpeg" and
     "png" records as they are, "raw" ones as PNG; where a key has another extension, the right one
-    is appended. A pack made from a label file also gives ``labels.csv``.
+    is appended.
+
+    What is written below ``dst``:
+
+    - "folder": each image under its key. A pack made from a table also gives ``labels.csv``. Of a
+      pack with more fields than image and target, there are ``FIELD/KEY.png`` for each mask,
+      ``FIELD/KEY`` for further images, ``FIELD/KEY.bin`` for bytes, and ``manifest.jsonl``: a line
+      for each sample, with the files' paths and all other values.
+    - "csv": each image, and ``labels.csv`` with path, target, numbers and strings.
+    - "tar": WebDataset shards, ``00000.tar`` and so on, in which a sample's files share a name:
+      the image, ``.cls``, and each other field under ``.NAME.EXTENSION``.
+
+    If it is stopped, the same call goes on.
+
+    Args:
+        path: the pack.
+        dst: a new path.
+        to: "folder", "csv" or "tar".
+        quiet: no progress bar, which otherwise shows where standard error is a terminal.
 
     Raises:
+        OptionError: ``to`` is none of the three.
         PackNotFoundError: there is no pack at ``path``.
         PackExistsError: ``dst`` exists.
         PackFormatError: the pack is damaged, or a key would lie outside of ``dst``.
         PackingError: ``dst`` cannot be written.
     """
+    if to not in FORMATS:
+        raise OptionError(f"to must be one of {', '.join(FORMATS)}; got {to!r}")
     place, target = Path(path), Path(dst)
-    reader = PackReader(place)
+    reader = PackReader(place, verify="always")
     if os.path.lexists(target):
         raise PackExistsError(f"{target} exists; unpack to a new path")
-    check_destination(place, target)
+    check_destination([place], target)
+    job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
     try:
-        with publishing(target) as partial:
-            keys = _write_all(reader, partial, quiet)
-            if reader.manifest.source == "labels":
-                _write_labels(reader, partial / "labels.csv", keys)
+        with (
+            resumable_directory(target, job) as partial,
+            tqdm(total=len(reader), unit="img", disable=True if quiet else None) as bar,
+        ):
+            if to == "tar":
+                write_tars(reader, partial, bar.update)
+            else:
+                _Folder(reader, partial, to).write(bar.update)
     finally:
         reader.close()
     return len(reader)
 
 
-def _write_all(reader: PackReader, root: Path, quiet: bool) -> list[str]:
-    suffixes, content_of = _FORMS[_form(reader)]
-    if reader.manifest.source == "folder":  # a class without images is still a class
-        for name in reader.manifest.classes:
-            (root / _safe(reader, name)).mkdir(exist_ok=True)
-    keys = []
-    with tqdm(total=len(reader), unit="img", disable=True if quiet else None) as bar:
-        for index in range(len(reader)):
-            content = content_of(reader, index)
-            keys.append(_write(root, _safe(reader, _key(reader, index)), suffixes, content))
-            bar.update()
-    return keys
+class _Folder:
+    """Writes a pack's samples below a directory."""
+
+    def __init__(self, pack: PackReader, root: Path, to: str) -> None:
+        self._pack = pack
+        self._root = root
+        self._suffixes = suffixes_of(pack)
+        others = [name for name in pack.fields if name not in (pack.image_name, TARGET)]
+        self._files = [n for n in others if pack.fields[n].kind in _FILES and to == "folder"]
+        self._rich = to == "folder" and bool(others)
+        from_table = pack.manifest.source in ("labels", "table")
+        self._csv = to == "csv" or (from_table and not others)
+
+    def write(self, progress: Callable[[int], object]) -> None:
+        """Write all of them, and the table that goes with them."""
+        pack = self._pack
+        if pack.manifest.source == "folder":  # a class without images is still a class
+            for name in pack.manifest.classes:
+                (self._root / safe_name(pack, name)).mkdir(exist_ok=True)
+        rows = []
+        for index in range(len(pack)):
+            rows.append(self._sample(index))
+            progress(1)
+        if self._rich:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (self._root / "manifest.jsonl").write_text("".join(lines), "utf-8")
+        elif self._csv:
+            _write_csv(self._root / "labels.csv", rows)
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        """Write a sample's files; returns its row."""
+        pack = self._pack
+        key, record = sample_key(pack, index), pack.read(index)
+        image = field_file(pack, index, pack.image_name, record)
+        row = {"path": self._write("", key, image)}
+        for name in self._files:
+            content = field_file(pack, index, name, record)
+            row[name] = self._write(name, key, content)
+        if self._rich or self._csv:
+            for name, field in pack.fields.items():
+                wanted = self._rich or field.kind in _IN_CSV
+                if field.kind not in _FILES and wanted:
+                    row[name] = plain_value(pack, index, name, record)
+        return row
+
+    def _write(self, directory: str, key: str, content: FileContent) -> str:
+        """Write a file and return the name used: the key, with a suffix where it needs one.
+
+        A file of the same content is there if it was written before the run was stopped.
+        """
+        suffixes = content.suffixes
+        if not PurePosixPath(key).suffix and not suffixes:
+            suffixes = (SUFFIX_OF.get(sniff(content.data) or "", ".jpg"),)
+        if suffixes and PurePosixPath(key).suffix.lower() not in suffixes:
+            key += suffixes[0]
+        name = f"{directory}/{key}" if directory else key
+        file = self._root / name
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise PackFormatError(
+                f"{self._pack.path}: {key!r} would lie below a file of another sample"
+            ) from error
+        while file.exists() and not (file.is_file() and file.read_bytes() == content.data):
+            if not suffixes:
+                raise PackFormatError(f"{key!r} would be written twice, with different contents")
+            name += suffixes[0]  # the folder had a.jpg, which became a.jpg.png, and a.jpg.png
+            file = self._root / name
+        if not file.exists():
+            temporary = file.with_name(".unpacking")
+            temporary.write_bytes(content.data)
+            os.replace(temporary, file)
+        return name
 
 
-def _write(root: Path, key: str, suffixes: tuple[str, ...], content: bytes) -> str:
-    """Write below ``root`` and return the name used: the key, with a suffix where it needs one."""
-    if suffixes and PurePosixPath(key).suffix.lower() not in suffixes:
-        key += suffixes[0]
-    file = root / key
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while file.exists() and not (file.is_file() and file.read_bytes() == content):
-        if not suffixes:
-            raise PackFormatError(f"{key!r} would be written twice, with different contents")
-        key += suffixes[0]  # the folder had a.jpg, which became a.jpg.png, and a.jpg.png
-        file = root / key
-    file.write_bytes(content)
-    return key
-
-
-def _form(reader: PackReader) -> str:
-    name = str(reader.manifest.encoding["name"])
-    if name not in _FORMS:
-        raise PackFormatError(f"{reader.path}: unknown encoding {name!r}; upgrade fastdata")
-    return name
-
-
-def _key(reader: PackReader, index: int) -> str:
-    try:
-        return reader.keys[index]
-    except UnicodeDecodeError as error:
-        raise PackFormatError(f"{reader.path}: the key of sample {index} is damaged") from error
-
-
-def _safe(reader: PackReader, name: str) -> str:
-    # A Windows path is cut at backslashes, too, and may begin with a drive.
-    for path in (PurePosixPath(name), Path(name)):
-        if path.is_absolute() or path.drive or ".." in path.parts or not path.parts:
-            raise PackFormatError(f"{reader.path}: {name!r} is not a path inside of a folder")
-    if "\0" in name:
-        raise PackFormatError(f"{reader.path}: {name!r} is not a file name")
-    return name
-
-
-def _record(reader: PackReader, index: int) -> bytes:
-    data = bytes(reader.read(index))
-    if zlib.crc32(data) != reader.table["crc32"][index]:
-        raise PackFormatError(
-            f"{reader.path}: the record of sample {index} ({_key(reader, index)!r}) is damaged: "
-            "its CRC-32 is wrong (fastdata verify lists all that are)"
-        )
-    return data
-
-
-def _raw_as_png(reader: PackReader, index: int) -> bytes:
-    height, width = (int(reader.table[name][index]) for name in ("height", "width"))
-    pixels = np.frombuffer(_record(reader, index), np.uint8)
-    if pixels.size != height * width * 3:
-        raise PackFormatError(
-            f"{reader.path}: sample {index} has {pixels.size} bytes, {height}x{width} pixels need "
-            f"{height * width * 3}"
-        )
-    image = cv2.cvtColor(pixels.reshape(height, width, 3), cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(".png", image)
-    if not done:
-        raise PackFormatError(f"{reader.path}: sample {index} cannot be written as PNG")
-    return bytes(encoded)
-
-
-def _write_labels(reader: PackReader, path: Path, keys: list[str]) -> None:
-    classes = reader.manifest.classes
-    with path.open("x", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "target"])
-        for key, target in zip(keys, reader.table["target"].tolist(), strict=True):
-            if classes and not 0 <= target < len(classes):
-                raise PackFormatError(f"{reader.path}: {key!r} has target {target}, not a class")
-            rows.writerow([key, classes[target] if classes else target])
-
-
-#: By encoding: the extensions that a record's file may have (the first is appended), its content.
-_FORMS: dict[str, tuple[tuple[str, ...], Callable[[PackReader, int], bytes]]] = {
-    "sliceable": ((), _record),
-    "keep": ((), _record),
-    "jpeg": ((".jpg", ".jpeg"), _record),
-    "png": ((".png",), _record),
-    "raw": ((".png",), _raw_as_png),
-}
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]) if rows else ["path", "target"])
+        table.writeheader()
+        table.writerows(rows)

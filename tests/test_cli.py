@@ -133,7 +133,7 @@ class TestUsage:
             ("pack NOWHERE DST", "NOWHERE does not exist"),
             ("pack SRC SRC.txt", "SRC.txt exists; choose another path"),
             ("pack SRC SRC.txt --overwrite", "SRC.txt exists and is not a pack"),
-            ("pack SRC DST --labels NOWHERE", "no label file at NOWHERE"),
+            ("pack SRC DST --labels NOWHERE", "no table at NOWHERE"),
             ("info NOWHERE", "no pack at NOWHERE: it does not exist"),
             ("info SRC", "SRC is a directory but no pack: it has no pack.json"),
             ("verify SRC.txt", "no pack at SRC.txt: it is a file"),
@@ -221,7 +221,7 @@ class TestPack:
         assert run("pack", src, dst, "--on-error", "fail") == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert re.fullmatch(r"fastdata: class_1/bad\.jpg: .*nothing was packed\n", err)
+        assert re.fullmatch(r"fastdata: class_1/bad\.jpg: .*nothing is left of it\n", err)
         assert os.listdir(dst.parent) == []
 
 
@@ -340,17 +340,18 @@ class TestProcess:
         assert err == ""
 
     @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent there")
-    def test_interrupting_leaves_nothing(self, tmp_path: Path, dst: Path, storage: str) -> None:
+    def test_interrupting_says_how_to_go_on(self, tmp_path: Path, dst: Path, storage: str) -> None:
         (tmp_path / "src" / "c").mkdir(parents=True)
         (tmp_path / "large.png").write_bytes(encoded(picture(1500, 1500), ".png"))
         for i in range(1000):  # a minute of work and more
             (tmp_path / "src" / "c" / f"{i}.png").symlink_to(tmp_path / "large.png")
+        partial = dst.with_name(dst.name + ".partial")
         process = spawn(
             "pack", tmp_path / "src", dst, "--storage", storage, "--encoding", "raw",
             "--shard-size", "20MB", "--workers", 2,
         )  # fmt: skip
         try:
-            while not list(dst.parent.glob("*/shard-00001.*")):  # it is in the middle of it
+            while not list(partial.glob("parts/00001.npz")):  # it is in the middle of it
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
@@ -358,5 +359,8 @@ class TestProcess:
         finally:
             process.kill()
         assert process.returncode == 130
-        assert (out, err) == ("", "fastdata: interrupted; nothing was written\n")
-        assert os.listdir(dst.parent) == []
+        assert out == ""
+        where = re.escape(str(partial))
+        said = rf"interrupted; \d+ shards are complete in {where}: run the same again to go on"
+        assert re.fullmatch(rf"fastdata: {said} with them\n", err)
+        assert os.listdir(dst.parent) == [partial.name]

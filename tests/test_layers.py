@@ -9,17 +9,21 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "closable", "sample", "plan", "jit", "permutation", "worker", "delivery",
+    "version", "errors", "closable", "checksum", "fields", "sample",
+    "plan", "jit", "permutation", "worker", "delivery",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
-    "channels", "endings", "folder", "labels", "shards", "publish",
-    "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "transforms", "batch",
+    "channels", "endings", "folder", "shards", "publish",
+    "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
+    "workspace", "transforms", "batch",
     "sampler", "progress", "stats", "failures", "epoch",
     # L2
-    "pack", "verify", "unpack", "info", "image_dataset", "dataset",
+    "packing", "pack_report", "pack_run", "pack", "operations", "append", "verify",
+    "unpack_values", "unpack_tar", "unpack", "info",
+    "image_dataset", "dataset", "fields_dataset",
     "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     # L3
-    "cli", "__init__", "__main__",
+    "scheduler", "cli_arguments", "cli", "__init__", "__main__",
 ]  # fmt: skip
 ROOT = Path(fastdata.__file__).parent
 

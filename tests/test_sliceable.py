@@ -358,8 +358,10 @@ class TestDamage:
     @pytest.mark.parametrize("change", DAMAGE)
     def test_pack_and_key_are_named(self, packed: Path, tmp_path: Path, change: Any) -> None:
         path = rewritten(packed, tmp_path / "p", change)
-        ds = fastdata.PackedImageFolder(path, T.CenterCrop(100))
+        ds = fastdata.PackedImageFolder(path, T.CenterCrop(100), verify="never")
         i = place_of(path, CUT)
+        with pytest.raises(fastdata.SampleError, match=r"CRC-32"):
+            fastdata.PackedImageFolder(path, T.CenterCrop(100))[i]
         with pytest.raises(fastdata.SampleError) as caught:
             ds[i]
         for part in (str(path), f"sample {i} ({CUT!r})", "index"):
@@ -449,7 +451,7 @@ def test_only_the_part_that_is_needed_is_read(packed: Path, tree: Path, tmp_path
     except DecodeError:
         whole = np.zeros_like(expected)
     assert not np.array_equal(whole, expected)  # so it cannot come from the whole image
-    found = fastdata.PackedImageFolder(path, T.CenterCrop(90))[i][0]
+    found = fastdata.PackedImageFolder(path, T.CenterCrop(90), verify="never")[i][0]
     np.testing.assert_array_equal(found.permute(1, 2, 0), expected)
 
 

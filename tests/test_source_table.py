@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import pickle
 from pathlib import Path
@@ -16,7 +15,6 @@ from images import write_image
 from source_contract import SourceContract
 
 from fastdata.errors import EmptySourceError, OptionError, SourceError, SourceNotFoundError
-from fastdata.labels import list_labels
 from fastdata.sources.base import FileBlob, Source
 from fastdata.sources.table import TableSource, list_table
 
@@ -163,28 +161,6 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1)
-
-
-@QUICK
-@given(
-    rows=st.lists(
-        st.tuples(
-            NAMES.filter(lambda name: name not in (".", "..")),
-            st.integers(-(2**63), 2**63 - 1) | st.sampled_from(["cat", "dog", "7", "+7", " 07"]),
-        ),
-        min_size=1,
-    )
-)
-def test_label_files_give_what_list_labels_gives(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int | str]]
-) -> None:
-    file = tmp_path_factory.mktemp("csv") / "labels.csv"
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("path", "target"), *rows])
-    source, labels = list_table(file), list_labels(file.parent, file)
-    assert [item.key for item in source] == [key for key, _ in rows]
-    assert samples(source) == [(sample.key, sample.target) for sample in labels]
-    assert source.classes == labels.classes
 
 
 @QUICK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import pickle
@@ -14,24 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packs import change_manifest, record, write_pack
 
 from fastdata.errors import PackFormatError, PackNotFoundError
-from fastdata.sample import TABLE_DTYPE, KeyTable, Record
-from fastdata.shards import Manifest, PackReader, PackWriter
+from fastdata.sample import TABLE_DTYPE, KeyTable
+from fastdata.shards import FileEntry, Manifest, PackReader, ShardEntry
 from fastdata.shards._files import NpyStream
 
 
-def record(data: bytes, size: int = 1) -> Record:
-    return Record(data, size, size + 1, 1, zlib.crc32(data))
-
-
-def write_pack(directory: Path, storage: str, samples: dict[str, bytes], shard_size: int) -> Path:
-    directory.mkdir()
-    writer = PackWriter(directory, storage, shard_size)
-    for number, (key, data) in enumerate(samples.items()):
-        writer.add(key, number % 3, record(data, number + 1))
-    writer.finish(encoding={"name": "keep"}, source="folder", classes=["a", "b", "c"])
-    return directory
+def packed(directory: Path, storage: str, samples: dict[str, bytes], a_shard: int = 1000) -> Path:
+    """A pack with ``a_shard`` samples to a shard."""
+    records = [
+        record(key, data, number % 3, number + 1, number + 2)
+        for number, (key, data) in enumerate(samples.items())
+    ]
+    shards = (records[i : i + a_shard] for i in range(0, len(records), a_shard))
+    return write_pack(directory, shards, storage, classes=["a", "b", "c"])
 
 
 def some_samples(count: int) -> dict[str, bytes]:
@@ -41,7 +38,7 @@ def some_samples(count: int) -> dict[str, bytes]:
 
 def test_round_trip_over_many_shards(storage: str, tmp_path: Path) -> None:
     samples = some_samples(200)
-    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 20_000))
+    pack = PackReader(packed(tmp_path / "p", storage, samples, 17))
     assert len(pack.manifest.shards) > 10
     assert list(pack.keys) == list(samples)
     order = np.random.default_rng(0).permutation(len(pack))
@@ -53,15 +50,9 @@ def test_round_trip_over_many_shards(storage: str, tmp_path: Path) -> None:
     assert pack.table["crc32"].tolist() == [zlib.crc32(data) for data in samples.values()]
 
 
-def test_a_shard_holds_at_most_its_size_or_one_record(storage: str, tmp_path: Path) -> None:
-    samples = {"small": bytes(60), "large": bytes(500), "x": bytes(50), "y": bytes(50)}
-    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 100))
-    assert [(s.first, s.count) for s in pack.manifest.shards] == [(0, 1), (1, 1), (2, 2)]
-
-
 def test_more_shards_than_the_soft_limit_of_open_files(storage: str, tmp_path: Path) -> None:
     samples = some_samples(150)
-    path = write_pack(tmp_path / "p", storage, samples, 1)
+    path = packed(tmp_path / "p", storage, samples, 1)
     code = (
         "import resource, sys; from fastdata.shards import PackReader\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
@@ -76,7 +67,7 @@ def test_more_shards_than_the_soft_limit_of_open_files(storage: str, tmp_path: P
 
 def test_pickled_and_read_in_a_spawned_process(storage: str, tmp_path: Path) -> None:
     samples = some_samples(20)
-    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 5000))
+    pack = PackReader(packed(tmp_path / "p", storage, samples, 3))
     assert bytes(pack.read(3)) == list(samples.values())[3]
     assert len(pickle.dumps(pack)) < 1000
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -91,21 +82,20 @@ def _read_all(pack: PackReader) -> list[bytes]:
 
 def test_read_again_after_close(storage: str, tmp_path: Path) -> None:
     samples = some_samples(5)
-    pack = PackReader(write_pack(tmp_path / "p", storage, samples, 5000))
+    pack = PackReader(packed(tmp_path / "p", storage, samples, 3))
     first = bytes(pack.read(0))
     pack.close()
     assert bytes(pack.read(0)) == first
 
 
-def change_manifest(pack: Path, **values: object) -> None:
-    manifest = json.loads((pack / "pack.json").read_text("utf-8"))
-    (pack / "pack.json").write_text(json.dumps(manifest | values), "utf-8")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "format version 99.*reads 1.*upgrade"),
+        ({"version": 99}, "format version 99.*reads 2.*upgrade"),
+        ({"version": 1}, "format version 1.*reads 2.*pack again"),
+        ({"fields": {"target": "int"}}, "field of kind image"),
+        ({"fields": {"image": "image", "x": "int"}}, "field:x"),
+        ({"rejected": -1}, "rejected"),
         ({"format": "zip"}, "fastdata.pack"),
         ({"samples": 7}, "7 samples are announced, the shards hold 5"),
         ({"surprise": 1}, "surprise"),
@@ -119,9 +109,17 @@ def change_manifest(pack: Path, **values: object) -> None:
 def test_a_wrong_manifest_is_explained(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    path = write_pack(tmp_path / "p", "lmdb", some_samples(5), 1 << 20)
+    path = packed(tmp_path / "p", "lmdb", some_samples(5))
     change_manifest(path, **change)
     with pytest.raises(PackFormatError, match=message):
+        PackReader(path)
+
+
+def test_a_manifest_that_was_edited_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "p", "lmdb", some_samples(5))
+    text = (path / "pack.json").read_text("utf-8")
+    (path / "pack.json").write_text(text.replace('"folder"', '"Folder"'), "utf-8")
+    with pytest.raises(PackFormatError, match=r"pack\.json: its SHA-256"):
         PackReader(path)
 
 
@@ -140,7 +138,7 @@ def test_what_is_no_pack_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["table.npy", "keys.npy", "keys.bin"])
 def test_a_missing_or_cut_side_file_is_named(tmp_path: Path, name: str) -> None:
-    path = write_pack(tmp_path / "p", "lmdb", some_samples(5), 1 << 20)
+    path = packed(tmp_path / "p", "lmdb", some_samples(5))
     os.truncate(path / name, (path / name).stat().st_size - 1)
     with pytest.raises(PackFormatError, match=name):
         PackReader(path)
@@ -150,13 +148,13 @@ def test_a_missing_or_cut_side_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_or_cut_shard_is_named_when_read(storage: str, tmp_path: Path) -> None:
-    path = write_pack(tmp_path / "p", storage, some_samples(5), 1 << 20)
+    path = packed(tmp_path / "p", storage, some_samples(5))
     (shard,) = path.glob("shard-*")
     os.truncate(shard, shard.stat().st_size - 1)
     with pytest.raises(PackFormatError, match=rf"{shard.name}: expected \d+ bytes, found"):
         PackReader(path).read(0)
     shard.unlink()
-    with pytest.raises(PackFormatError, match=f"{shard.name}: the shard cannot be opened"):
+    with pytest.raises(PackFormatError, match=f"{shard.name}: cannot be opened"):
         PackReader(path).read(0)
 
 
@@ -170,10 +168,24 @@ def test_ten_million_samples_open_at_once_in_little_memory(tmp_path: Path) -> No
     offsets = np.arange(0, 4 * (count + 1), 4, dtype="<i8")
     np.save(tmp_path / "keys.npy", offsets)
     (tmp_path / "keys.bin").write_bytes(b"key." * count)
-    shard = {"file": "shard-00000.lmdb", "first": 0, "count": count, "bytes": 1, "sha256": ""}
-    manifest = Manifest(count, "lmdb", {"name": "keep"}, "folder", ["a"], 0, {}, [])
-    manifest.write(tmp_path)
-    change_manifest(tmp_path, shards=[shard])
+    (tmp_path / "rejected.jsonl").touch()
+    roles = ("table", "key_offsets", "keys", "rejected")
+    names = ("table.npy", "keys.npy", "keys.bin", "rejected.jsonl")
+    files = {
+        role: FileEntry(name, (tmp_path / name).stat().st_size, "0" * 64)
+        for role, name in zip(roles, names, strict=True)
+    }
+    Manifest(
+        samples=count,
+        storage="lmdb",
+        encoding={"name": "keep"},
+        source="folder",
+        classes=["a"],
+        fields={"image": "image", "target": "int"},
+        rejected=0,
+        files=files,
+        shards=[ShardEntry("shard-00000.lmdb", 0, count, 1, "0" * 64)],
+    ).write(tmp_path)
     code = (
         "import sys, time, psutil, fastdata, gc\n"
         "used = lambda: psutil.Process().memory_info().rss\n"

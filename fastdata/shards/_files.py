@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import mmap
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..closable import Closable
+from ..errors import PackFormatError
 
 _BLOCK = 4 << 20
+_LONGEST_NPY_HEADER = 10_000
 _OTHER_FILES = 512  # sockets, pipes and libraries that the rest of a training opens
 
 
@@ -38,7 +45,7 @@ def fsync_directory(path: Path) -> None:
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -55,18 +62,86 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-class NpyStream(Closable):
-    """An .npy file of one dimension, written row by row; its header gets the length at the end."""
+def open_regular(path: Path) -> int:
+    """A descriptor to read a regular file; PackFormatError for a link, a pipe and all else.
 
-    def __init__(self, path: Path, dtype: np.dtype[np.generic]) -> None:
+    What lies in a pack is not trusted: a link could lead out of it.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        what = "is a link; a pack holds regular files" if path.is_symlink() else error.strerror
+        raise PackFormatError(f"{path}: cannot be opened: {what}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode) or path.is_symlink():
+        os.close(descriptor)
+        raise PackFormatError(f"{path}: expected a regular file")
+    return descriptor
+
+
+def map_file(path: Path, expected: int | None = None) -> memoryview:
+    """A whole file as read-only mapped memory, valid as long as a view of it lives.
+
+    Raises:
+        PackFormatError: it is no regular file, or not of the expected size: reading a map past the
+            end of its file would kill the process.
+    """
+    descriptor = open_regular(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if expected is not None and size != expected:
+            raise PackFormatError(f"{path}: expected {expected} bytes, found {size}")
+        if size == 0:  # an empty file cannot be mapped
+            return memoryview(b"")
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise PackFormatError(f"{path}: cannot be mapped: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def map_npy(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], expected: int | None = None
+) -> NDArray[Any]:
+    """An .npy file as a read-only mapped array; PackFormatError if it is not exactly this one."""
+    view = map_file(path, expected)
+    stream = io.BytesIO(view[:_LONGEST_NPY_HEADER])
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError("not version 1.0 of the format")
+        found = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # NumPy's parser of headers meets damage with several errors
+        raise PackFormatError(f"{path}: not an .npy file: {error}") from error
+    size = dtype.itemsize * int(np.prod(shape, dtype=object))
+    if found != (shape, False, dtype) or stream.tell() + size != len(view):
+        raise PackFormatError(
+            f"{path}: expected {shape} of {dtype}, found {found[0]} of {found[2]} "
+            f"in {len(view)} bytes"
+        )
+    return np.ndarray(shape, dtype, view, stream.tell())
+
+
+class NpyStream(Closable):
+    """An .npy file, written in pieces along its first axis; its header gets the length at the end.
+
+    Args:
+        path: the new file.
+        dtype: of its elements.
+        row_shape: lengths of all axes but the first.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], row_shape: tuple[int, ...] = ()) -> None:
         self._dtype = dtype
+        self._row_shape = row_shape
         self._rows = 0
         self._file = path.open("wb")
         self._header_end = self._write_header()
 
-    def append(self, rows: NDArray[np.generic]) -> None:
-        """Append rows of the stream's dtype."""
-        self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows of the stream's dtype and shape."""
+        if rows.dtype != self._dtype or rows.shape[1:] != self._row_shape:
+            raise ValueError(f"expected rows of {self._row_shape} {self._dtype}, got {rows.dtype}")
+        self._file.write(np.ascontiguousarray(rows).data.cast("B") if rows.size else b"")
         self._rows += len(rows)
 
     def close(self) -> None:
@@ -87,7 +162,16 @@ class NpyStream(Closable):
             {
                 "descr": np.lib.format.dtype_to_descr(self._dtype),
                 "fortran_order": False,
-                "shape": (self._rows,),
+                "shape": (self._rows, *self._row_shape),
             },
         )
         return self._file.tell()
+
+
+def write_durably(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a new file and make its content durable."""
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())

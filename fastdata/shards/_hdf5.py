@@ -1,23 +1,18 @@
-"""HDF5 shards: one contiguous uint8 dataset ``records`` and int64 ``offsets`` (count + 1).
-
-h5py is asked once, for the place of the records in the file; they are then read from a memory map,
-outside of h5py's interpreter-wide lock and safe under fork.
-"""
+"""HDF5 shards: one contiguous uint8 dataset ``records`` and int64 ``offsets`` (count + 1)."""
 
 from __future__ import annotations
 
-import mmap
-import os
 import shutil
 from array import array
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from ..errors import PackFormatError
 from ._files import fsync_directory, fsync_file
-from .base import ShardReader, ShardWriter
+from .base import ShardWriter
 
 _BLOCK = 8 << 20
 
@@ -30,6 +25,7 @@ class Writer(ShardWriter):
         self._spool_path = path.with_suffix(".spool")
         self._spool = self._spool_path.open("wb")
         self._offsets = array("q", [0])
+        self._start = 0
         self._closed = False
 
     def add(self, record: bytes) -> None:
@@ -44,11 +40,24 @@ class Writer(ShardWriter):
         self._closed = True
         self._spool.close()
         try:
-            self._fill(self._create())
+            self._start = self._create()
+            self._fill(self._start)
         finally:
             self._spool_path.unlink()
         fsync_file(self._path)
         fsync_directory(self._path.parent)
+
+    def abort(self) -> None:
+        """Close the spool."""
+        self._closed = True
+        with suppress(OSError):  # what is still to be written may not fit
+            self._spool.close()
+
+    def locate(self) -> NDArray[np.uint64]:
+        """One after the other, from where HDF5 has put the dataset."""
+        offsets = np.frombuffer(self._offsets, np.int64)
+        empty = offsets[1:] == offsets[:-1]
+        return np.where(empty, 0, offsets[:-1] + self._start).astype(np.uint64)
 
     def _create(self) -> int:
         """Make the file with an empty dataset of the right size; return the dataset's offset."""
@@ -73,52 +82,3 @@ class Writer(ShardWriter):
             file.seek(offset)
             if self._offsets[-1]:
                 shutil.copyfileobj(spool, file, _BLOCK)
-
-
-class Reader(ShardReader):
-    """Reads by index from a memory map of the whole file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = os.fspath(path)
-        start, self._offsets = self._locate()
-        total = int(self._offsets[-1])
-        self._map: mmap.mmap | None = None
-        self._view = memoryview(b"")
-        if total:
-            with open(path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._view = memoryview(self._map)[start : start + total]
-        if len(self._view) != total:
-            # Found late, reading a map past the end of its file would kill the process.
-            raise PackFormatError(f"{path}: expected {total} bytes of records, the file is cut off")
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def read(self, index: int) -> memoryview:
-        """A read-only view of the mapped file."""
-        if not 0 <= index < len(self):
-            raise PackFormatError(
-                f"{self._path}: record {index} is missing; the shard has {len(self)} records"
-            )
-        return self._view[self._offsets[index] : self._offsets[index + 1]]
-
-    def close(self) -> None:
-        """Let go of the map; the operating system unmaps it with the last view of a record."""
-        self._view = memoryview(b"")
-        self._map = None
-        self._offsets = self._offsets[:1]
-
-    def _locate(self) -> tuple[int, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-        try:
-            with h5py.File(self._path, "r", locking=False) as file:
-                offsets = np.asarray(file["offsets"][()], np.int64)
-                records = file["records"]
-                start, size = records.id.get_offset() or 0, records.shape[0]
-        except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-            raise PackFormatError(f"{self._path}: not an HDF5 shard: {error}") from error
-        if len(offsets) < 1 or offsets[0] != 0 or np.any(np.diff(offsets) < 0):
-            raise PackFormatError(f"{self._path}: the offsets do not ascend from 0")
-        if offsets[-1] != size:
-            raise PackFormatError(f"{self._path}: offsets end at {offsets[-1]}, records at {size}")
-        return int(start), offsets

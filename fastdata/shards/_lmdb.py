@@ -1,22 +1,19 @@
-"""LMDB shards: key = big-endian 64-bit index within the shard, value = the record.
-
-LMDB forbids opening one file twice in a process, and carrying an open environment across a fork.
-So all readers of a file share one environment, kept in a registry of this process; a forked child
-closes what it inherited, and its readers open again on their next read.
-"""
+"""LMDB shards: key = big-endian 64-bit index within the shard, value = the record."""
 
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
+from numpy.typing import NDArray
 
+from ..checksum import crc32
 from ..errors import PackFormatError
-from ._files import fsync_directory
-from .base import ShardReader, ShardWriter
+from ._files import fsync_directory, map_file
+from .base import ShardWriter
 
 _COMMIT_BYTES = 32 << 20
 _FIRST_MAP_SIZE = 64 << 20
@@ -54,6 +51,26 @@ class Writer(ShardWriter):
             self._env = None
         fsync_directory(self._path.parent)
 
+    def abort(self) -> None:
+        """Close the environment."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def locate(self) -> NDArray[np.uint64]:
+        """Where LMDB has put the values.
+
+        It does not say. But it gives addresses in its map, so all distances are known, and what
+        remains is the page that its first value lies in: one where every record is found.
+        """
+        env = lmdb.open(os.fspath(self._path), readonly=True, lock=False, subdir=False)
+        try:
+            with env.begin(buffers=True) as transaction:
+                values = list(transaction.cursor().iternext(keys=False, values=True))
+                return _offsets(self._path, values, int(env.stat()["psize"]))
+        finally:
+            env.close()
+
     def _commit(self) -> None:
         while True:
             try:
@@ -75,105 +92,29 @@ class Writer(ShardWriter):
                     raise PackFormatError(f"{self._path}: record {index} is out of order")
 
 
-class Reader(ShardReader):
-    """Reads by index through one transaction a thread, so that views stay valid until ``close``."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = os.path.realpath(path)
-        self._lock = threading.Lock()
-        self._pid = -1
-        self._local = threading.local()
-        self._env: Any = None
-        self._length = int(self._attach().stat()["entries"])
-
-    def __len__(self) -> int:
-        return self._length
-
-    def read(self, index: int) -> memoryview:
-        """A read-only view of the mapped file."""
-        try:
-            value = self._transaction().get(_key(index))
-        except lmdb.Error as error:
-            raise PackFormatError(f"{self._path}: record {index}: {error}") from error
-        if value is None:
-            raise PackFormatError(
-                f"{self._path}: record {index} is missing; the shard has {self._length} records"
-            )
-        view: memoryview = value
-        return view
-
-    def close(self) -> None:
-        """Release the shared environment; the last reader of this process closes it."""
-        with self._lock:
-            if self._env is not None and self._pid == os.getpid():
-                self._local = threading.local()
-                _registry.release(self._path)
-            self._env = None
-
-    def _transaction(self) -> Any:
-        if self._pid != os.getpid():
-            self._attach()
-        transaction = getattr(self._local, "transaction", None)
-        if transaction is None:
-            if self._env is None:
-                raise PackFormatError(f"{self._path}: the reader is closed")
-            transaction = self._local.transaction = self._env.begin(buffers=True)
-        return transaction
-
-    def _attach(self) -> Any:
-        with self._lock:
-            if self._pid != os.getpid():
-                self._local = threading.local()
-                self._env = _registry.acquire(self._path)
-                self._pid = os.getpid()
-            return self._env
+def _offsets(path: Path, values: list[memoryview], page: int) -> NDArray[np.uint64]:
+    addresses = np.array([_address(value) for value in values], np.int64)
+    full = np.flatnonzero([len(value) for value in values])
+    if not len(full):
+        return np.zeros(len(values), np.uint64)
+    file = map_file(path)
+    lowest, last = int(addresses[full].min()), int(addresses[full].max())
+    room = len(file) - (last - lowest)
+    for start in range(lowest % page, room, page):
+        offsets = addresses - lowest + start
+        if all(_same(values[i], file, int(offsets[i])) for i in full):
+            return np.where([len(value) > 0 for value in values], offsets, 0).astype(np.uint64)
+    raise PackFormatError(f"{path}: LMDB has not written the records as they were given")
 
 
-class _Registry:
-    """The environments that this process has open, and how many readers use each."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[str, tuple[Any, int]] = {}
-
-    def acquire(self, path: str) -> Any:
-        with self._lock:
-            env, users = self._open.get(path) or (_open_readonly(path), 0)
-            self._open[path] = env, users + 1
-            return env
-
-    def release(self, path: str) -> None:
-        with self._lock:
-            env, users = self._open.pop(path)
-            if users > 1:
-                self._open[path] = env, users - 1
-            else:
-                env.close()
-
-    def drop_inherited(self) -> None:
-        """In a forked child: nothing of the parent's may be used, and its lock may be held."""
-        self._lock = threading.Lock()
-        for env, _ in self._open.values():
-            env.close()
-        self._open.clear()
+def _address(value: memoryview) -> int:
+    return int(np.frombuffer(value, np.uint8).ctypes.data) if len(value) else 0
 
 
-def _open_readonly(path: str) -> Any:
-    try:
-        env = lmdb.open(path, readonly=True, lock=False, readahead=False, subdir=False)
-    except lmdb.Error as error:
-        raise PackFormatError(f"{path}: LMDB cannot open the shard: {error}") from error
-    expected, found = (env.info()["last_pgno"] + 1) * env.stat()["psize"], os.path.getsize(path)
-    if found < expected:  # reading a map past the end of its file would kill the process
-        env.close()
-        raise PackFormatError(f"{path}: expected {expected} bytes, the shard is cut off at {found}")
-    return env
+def _same(value: memoryview, file: memoryview, offset: int) -> bool:
+    found = file[offset : offset + len(value)]
+    return found[:64] == value[:64] and crc32(found) == crc32(value)
 
 
 def _key(index: int) -> bytes:
     return index.to_bytes(8, "big")
-
-
-_registry = _Registry()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_registry.drop_inherited)

@@ -1,4 +1,9 @@
-"""What a storage format has to do: append records to one file, and read them back by index."""
+"""What a storage format has to do: append records to one file, and say where in it they lie.
+
+A shard is immutable and its records are contiguous, so that reading one needs no library: it is a
+slice of the mapped file, at the place that the pack's table gives. The storage libraries write the
+shards, and every other program may read them in the ordinary way.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..closable import Closable
 from ..errors import MissingDependencyError, OptionError
@@ -19,54 +27,35 @@ class ShardWriter(Closable):
     def add(self, record: bytes) -> None:
         """Append a record; the first one has index 0. An empty record is allowed."""
 
-
-class ShardReader(Closable):
-    """Reads one shard, from any thread; safe to use in a forked child, where it reopens itself."""
+    @abstractmethod
+    def abort(self) -> None:
+        """Close it, however incomplete; its file is to be deleted."""
 
     @abstractmethod
-    def __len__(self) -> int:
-        """The number of records."""
-
-    @abstractmethod
-    def read(self, index: int) -> memoryview:
-        """Record ``index`` (0 ≤ index < len) as a read-only view of mapped memory.
-
-        The view is valid until ``close``; copy what has to live longer.
-
-        Raises:
-            PackFormatError: the shard has no such record, or is damaged.
-        """
+    def locate(self) -> NDArray[np.uint64]:
+        """The byte offset of each record in the file, once it is closed; 0 for empty ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """One storage format: its file suffix, and its reader and writer, imported on first use."""
+    """One storage format: its file suffix, and its writer, imported on first use."""
 
     name: str
     suffix: str
     module: str
     package: str
 
-    def _attribute(self, name: str) -> Callable[[Path], object]:
+    def writer(self, path: Path) -> ShardWriter:
+        """A writer for a new shard file at ``path``."""
         try:
-            found: Callable[[Path], object] = getattr(import_module(self.module, __package__), name)
+            make: Callable[[Path], object] = import_module(self.module, __package__).Writer
         except ImportError as error:
             raise MissingDependencyError(
                 f"storage {self.name!r} needs {self.package}: pip install {self.package} ({error})"
             ) from error
-        return found
-
-    def writer(self, path: Path) -> ShardWriter:
-        """A writer for a new shard file at ``path``."""
-        writer = self._attribute("Writer")(path)
+        writer = make(path)
         assert isinstance(writer, ShardWriter)
         return writer
-
-    def reader(self, path: Path) -> ShardReader:
-        """A reader of the shard file at ``path``; PackFormatError if it is no such file."""
-        reader = self._attribute("Reader")(path)
-        assert isinstance(reader, ShardReader)
-        return reader
 
 
 STORAGES = {

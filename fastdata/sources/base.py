@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -103,6 +104,11 @@ class Source(ABC):
     sizes: NDArray[np.int64]
     stamps: NDArray[np.int64]
 
+    @property
+    def roots(self) -> list[str]:
+        """The files and directories that it reads, as far as they are known by name."""
+        return [self.root]
+
     def __len__(self) -> int:
         return len(self.keys)
 
@@ -118,19 +124,28 @@ class Source(ABC):
     def part(self, first: int, stop: int) -> Self:
         """The samples ``first`` to ``stop`` − 1 as a source of their own, small when pickled."""
 
+    def has_vanished(self, index: int) -> bool:
+        """Whether a file of the sample was there when it was listed, and no longer is."""
+        if self.stamps[index] < 0:
+            return False
+        values = self.item(index).values.values()
+        blobs = [value for value in values if isinstance(value, (FileBlob, SpanBlob))]
+        return any(not os.path.lexists(blob.path) for blob in blobs)
+
     def digest(self) -> str:
         """SHA-256, in hex, of all that goes into a pack besides the keys and the files' bytes:
         class names, targets, columns, annotations. Two listings with equal digests, keys, sizes
         and stamps give the same pack."""
-        return hexdigest([*self.classes, *map(str, self.fields.values())])
+        fields = [part for name, field in self.fields.items() for part in (name, str(field))]
+        return hexdigest([*fields, "classes", *self.classes])
 
 
-def hexdigest(parts: list[str | bytes | NDArray[Any]]) -> str:
+def hexdigest(parts: Iterable[str | bytes | NDArray[Any]]) -> str:
     """SHA-256 of several pieces, in hex; how they are cut makes a difference."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-        view = memoryview(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data)
+        view = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else memoryview(data)
         digest.update(view.nbytes.to_bytes(8, "little"))
         digest.update(view.cast("B") if view.nbytes else b"")
     return digest.hexdigest()
@@ -139,13 +154,14 @@ def hexdigest(parts: list[str | bytes | NDArray[Any]]) -> str:
 def stat_files(paths: Iterator[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sizes in bytes and modification times in ns; (0, −1) for what cannot be asked: reading it
     will fail, with its reason."""
-    found = []
+    sizes, stamps = array("q"), array("q")
     for path in paths:
         try:
             status = os.stat(path)
         except OSError:
-            found.append((0, -1))
+            sizes.append(0)
+            stamps.append(-1)
         else:
-            found.append((status.st_size, status.st_mtime_ns))
-    both = np.array(found, np.int64).reshape(-1, 2)
-    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+            sizes.append(status.st_size)
+            stamps.append(status.st_mtime_ns)
+    return np.array(sizes, np.int64), np.array(stamps, np.int64)

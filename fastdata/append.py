@@ -1,0 +1,237 @@
+"""Appending samples to a pack: new shards beside the old ones, and a new pack.json at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import Self, Unpack
+
+from .encode import EncodeSettings
+from .errors import OptionError
+from .fields import TARGET
+from .operations import encoding_options
+from .pack import PackOptions, checked_workers, parse_size
+from .pack_report import PackReport
+from .pack_run import PackRun
+from .packing import PackSettings
+from .shards import Manifest, PackReader, ShardPart
+from .shards._files import fsync_directory
+from .shards.assembly import SideFiles, shard_entries
+from .shards.manifest import MANIFEST, REJECTIONS
+from .shards.parts import PartInfo, Rejection
+from .sources import Item, Source
+from .sources.samples import Stream, samples_of
+from .workspace import Workspace, announced, partial_path
+
+_FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
+_SHARD = re.compile(r"shard-([0-9]{1,9})\.")
+_SIDE_FILE = re.compile(r"(table|keys|field-.+|rejected)(\.[0-9]+)?\.(npy|bin|jsonl)")
+
+
+def append(
+    path: str | os.PathLike[str],
+    samples: Source | Iterable[Any],
+    **options: Unpack[PackOptions],
+) -> PackReport:
+    """Append samples to a pack, with the settings that it was made with.
+
+    Shards are immutable: the new samples go into new ones. The new pack.json appears in one step,
+    when everything else is there; who has the pack open keeps what it had. Classes are matched by
+    name, and new ones get the numbers behind the old. Stopped at any moment, the pack is what it
+    was, and the same call goes on.
+
+    Args:
+        path: the pack.
+        samples: as for ``pack``; they must have the pack's fields.
+        options: as for ``pack``, less storage, encoding and overwrite, which the pack determines.
+
+    Returns:
+        a report of the samples appended.
+
+    Raises:
+        OptionError: the samples have other fields, or an option does not apply.
+        FastdataError: as ``pack``.
+    """
+    fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
+    if fixed:
+        raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
+    reader = PackReader(path)
+    manifest = reader.manifest
+    if _was_published(reader):
+        return _nothing_to_do(reader)
+    source = samples if isinstance(samples, Source) else samples_of(samples, manifest.fields)
+    if {name: str(field) for name, field in source.fields.items()} != manifest.fields:
+        found = {name: str(field) for name, field in source.fields.items()}
+        raise OptionError(f"{path} has the fields {manifest.fields}, the samples have {found}")
+    encode = EncodeSettings(
+        **encoding_options(manifest.encoding), check=options.get("check", "decode")
+    )
+    settings = PackSettings(
+        reader.fields, encode, manifest.storage, options.get("on_error") == "fail"
+    )
+    run = _AppendRun(
+        _with_classes(source, manifest.classes),
+        reader.path,
+        settings,
+        parse_size(options.get("shard_size", "1GiB")),
+        first=_next_number(manifest),
+        reader=reader,
+    )
+    return run.run(
+        checked_workers(options.get("workers")),
+        options.get("executor"),
+        options.get("restart", False),
+        options.get("quiet", False),
+    )
+
+
+def _was_published(reader: PackReader) -> bool:
+    """Whether a run was killed when nothing but clearing up was left to do; then that is done."""
+    if announced(reader.path) != _digest(reader.manifest.to_bytes()):
+        return False
+    own = {entry.file for entry in reader.manifest.entries}
+    for path in reader.path.iterdir():
+        if path.name not in own and _SIDE_FILE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    shutil.rmtree(partial_path(reader.path), ignore_errors=True)
+    return True
+
+
+def _nothing_to_do(reader: PackReader) -> PackReport:
+    note = "an earlier run had appended its samples, and was stopped behind that"
+    classes = len(reader.manifest.classes)
+    return PackReport(reader.path, 0, classes, [], 0, 0, 0.0, notes=[note])
+
+
+class _ReclassedSource(Source):
+    """A source whose targets are indices into other class names."""
+
+    def __init__(self, inner: Source, classes: list[str]) -> None:
+        self.inner = inner
+        self.classes = classes
+        self.name, self.root, self.findings = inner.name, inner.root, inner.findings
+        self.fields, self.keys = inner.fields, inner.keys
+        self.sizes, self.stamps = inner.sizes, inner.stamps
+        index = {name: i for i, name in enumerate(classes)}
+        self._map = {i: index[name] for i, name in enumerate(inner.classes)}
+
+    @property
+    def roots(self) -> list[str]:
+        """Those of the source."""
+        return self.inner.roots
+
+    def item(self, index: int) -> Item:
+        """Sample ``index``."""
+        item = self.inner.item(index)
+        target = item.values.get(TARGET)
+        if target is None:
+            return item
+        return item._replace(values={**item.values, TARGET: self._map.get(target, target)})
+
+    def part(self, first: int, stop: int) -> Self:
+        """The samples from ``first`` to ``stop`` − 1."""
+        part: Self = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.inner = self.inner.part(first, stop)
+        part.keys, part.sizes, part.stamps = part.inner.keys, part.inner.sizes, part.inner.stamps
+        return part
+
+    def digest(self) -> str:
+        """See ``Source``."""
+        names = "\0".join([self.inner.digest(), *self.classes])
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Stream:
+    if isinstance(source, Stream):
+        if source.classes and source.classes != classes:
+            raise OptionError("the samples have other classes than the pack: give classes=")
+        source.use_classes(classes)
+        return source
+    known = set(classes)
+    merged = [*classes, *(name for name in source.classes if name not in known)]
+    return source if merged == source.classes else _ReclassedSource(source, merged)
+
+
+def _next_number(manifest: Manifest) -> int:
+    names = [_SHARD.match(shard.file) for shard in manifest.shards]
+    return max((int(name[1]) for name in names if name), default=-1) + 1
+
+
+@dataclass
+class _AppendRun(PackRun):
+    """A packing run that ends in a pack that exists."""
+
+    reader: PackReader | None = None
+
+    @property
+    def _old(self) -> PackReader:
+        assert self.reader is not None
+        return self.reader
+
+    def check_target(self) -> None:
+        """The pack exists, and is to."""
+        roots = self.source.roots if isinstance(self.source, Source) else []
+        here = os.path.realpath(self.target)
+        if any(os.path.realpath(root) == here for root in roots):
+            raise OptionError(f"{self.target} cannot be appended to itself: merge it into a copy")
+
+    def job(self) -> dict[str, Any]:
+        """See ``PackRun``; it is about this state of the pack alone."""
+        return {**super().job(), "appends_to": _digest(self._old.manifest.to_bytes())}
+
+    def write_pack(
+        self, work: Workspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+    ) -> Manifest:
+        """Write side files for old and new samples in the workspace, and the manifest there."""
+        old, infos = self._old, list[PartInfo]()
+        generation = old.manifest.generation + 1
+        with SideFiles(work.pack, self.settings.fields, generation) as side:
+            side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
+            side.copy_rejected((old.path / old.manifest.files[REJECTIONS].file).read_bytes())
+            side.reject(rejected)
+            for part in parts:
+                side.add(part)
+                infos.append(part.info)
+            files = side.finish()
+        manifest = Manifest(
+            samples=side.samples,
+            storage=old.manifest.storage,
+            encoding=old.manifest.encoding,
+            source=old.manifest.source,
+            classes=self.source.classes,
+            fields=old.manifest.fields,
+            rejected=side.rejected,
+            files=files,
+            shards=[*old.manifest.shards, *shard_entries(infos, len(old))],
+            generation=generation,
+        )
+        manifest.write(work.pack)
+        return manifest
+
+    def publish(self, work: Workspace) -> None:
+        """Move the new files beside the old ones, then replace pack.json, then remove the old."""
+        old, new = self._old.manifest, Manifest.read(work.pack)
+        before = {entry.file for entry in old.entries}
+        work.announce(_digest(new.to_bytes()))
+        for entry in new.entries:
+            if entry.file not in before and (work.pack / entry.file).exists():
+                os.replace(work.pack / entry.file, self.target / entry.file)
+        fsync_directory(self.target)
+        os.replace(work.pack / MANIFEST, self.target / MANIFEST)
+        fsync_directory(self.target)
+        for name in before - {entry.file for entry in new.entries}:
+            with suppress(OSError):
+                (self.target / name).unlink()
+        work.remove()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,189 @@
+"""One packing run: write the shards that are missing, put them together, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from .errors import PackingError
+from .folder import Findings
+from .pack_report import PackReport, make_report
+from .packing import (
+    PackSettings,
+    expansion,
+    pack_by_executor,
+    pack_source,
+    pack_stream,
+    plan_shards,
+)
+from .publish import check_destination
+from .shards import Contents, Manifest, ShardPart, assemble
+from .shards.parts import Rejection
+from .sources import Source
+from .sources.samples import Stream
+from .version import __version__
+from .workspace import Workspace, write_errors
+
+
+@dataclass
+class PackRun:
+    """One packing run: what it reads, what it writes, and how."""
+
+    source: Source | Stream
+    target: Path
+    settings: PackSettings
+    shard_size: int
+    overwrite: bool = False
+    first: int = 0  # number of the first shard
+
+    def run(
+        self, workers: int, executor: Executor | None, restart: bool, quiet: bool
+    ) -> PackReport:
+        started = time.perf_counter()
+        self.check_target()
+        with write_errors(self.target):
+            listed = self.source if isinstance(self.source, Source) else None
+            with Workspace(self.target, self.job(), listed, restart) as work, _resumable(work):
+                resumed = len(work.done())
+                self._write_shards(work, workers, executor, quiet)
+                report = self._assemble(work, started, resumed)
+                self.publish(work)
+        return report
+
+    def check_target(self) -> None:
+        """Raise OptionError or PackExistsError if the pack may not be written."""
+        roots = self.source.roots if isinstance(self.source, Source) else []
+        check_destination(map(Path, roots), self.target, self.overwrite)
+
+    def job(self) -> dict[str, Any]:
+        """All that the pack's bytes depend on, besides the samples' own bytes."""
+        encode, source = self.settings.encode, self.source
+        return {
+            "fastdata": __version__,
+            "opencv": cv2.__version__,
+            "source": source.name,
+            "fields": {name: str(kind) for name, kind in self.settings.fields.items()},
+            "classes": len(source.classes),
+            "storage": self.settings.storage,
+            "encoding": encode.describe(),
+            "check": encode.check,
+            "shard_size": self.shard_size,
+            "digest": source.digest() if isinstance(source, Source) else source.classes,
+        }
+
+    def _write_shards(
+        self, work: Workspace, workers: int, executor: Executor | None, quiet: bool
+    ) -> None:
+        source, settings = self.source, self.settings
+        self._reject_listed()
+        total = source.length if isinstance(source, Stream) else len(source)
+        with tqdm(total=total, unit="img", disable=True if quiet else None) as bar:
+            progress = _Progress(bar)
+            if isinstance(source, Stream):
+                pack_stream(work, source, self.shard_size, settings, workers, progress, self.first)
+                return
+            spans = plan_shards(source.sizes, self.shard_size, expansion(source, settings))
+            done = work.done()
+            todo = [plan for plan in enumerate(spans, self.first) if plan[0] not in done]
+            bar.update(len(source) - sum(span.stop - span.first for _, span in todo))
+            if executor is None:
+                pack_source(work.path, source, todo, settings, workers, progress)
+            else:
+                pack_by_executor(executor, work.path, source, todo, settings, progress)
+
+    def _reject_listed(self) -> None:
+        if self.findings.rejected and self.settings.fail:
+            key, reason = self.findings.rejected[0]
+            raise PackingError(f"{key}: {reason}")
+
+    def _assemble(self, work: Workspace, started: float, resumed: int) -> PackReport:
+        findings = self.findings
+        rejections = [Rejection(*pair) for pair in findings.rejected]
+        listed, infos = len(rejections), []
+
+        def parts() -> Iterator[ShardPart]:
+            for number in sorted(work.done()):
+                part = work.part(number)
+                rejections.extend(part.rejections)
+                infos.append(part.info)
+                yield part
+
+        manifest = self.write_pack(work, parts(), rejections[:listed])
+        if not any(info.count for info in infos):
+            work.discard()
+            key, reason = rejections[0]
+            raise PackingError(f"none of {len(rejections)} images is usable: {key}: {reason}")
+        return make_report(
+            self.target,
+            (sum(info.count for info in infos), len(manifest.classes)),
+            rejections,
+            infos,
+            findings,
+            sum(entry.bytes for entry in manifest.entries) + len(manifest.to_bytes()),
+            time.perf_counter() - started,
+            resumed,
+        )
+
+    def write_pack(
+        self, work: Workspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+    ) -> Manifest:
+        """Put the parts together in the workspace."""
+        return assemble(work.pack, self.contents(), parts, rejected)
+
+    def publish(self, work: Workspace) -> None:
+        """Let the pack appear."""
+        work.publish(self.overwrite)
+
+    @property
+    def findings(self) -> Findings:
+        """What was met besides samples when they were listed."""
+        return self.source.findings if isinstance(self.source, Source) else Findings()
+
+    def contents(self) -> Contents:
+        """What the manifest will say of source and settings."""
+        settings, source = self.settings, self.source
+        encoding = settings.encode.describe()
+        return Contents(settings.fields, settings.storage, encoding, source.name, source.classes)
+
+
+class _Progress:
+    """Moves a progress bar, and shows the speed of reading behind it."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self._bytes = 0
+
+    def __call__(self, samples: int, size: int) -> None:
+        self._bar.update(samples)
+        self._bytes += size
+        if not self._bar.disable:
+            rate = self._bytes / 1e6 / max(time.time() - self._bar.start_t, 1e-9)
+            self._bar.set_postfix_str(f"{rate:.1f} MB/s", refresh=False)
+
+
+@contextmanager
+def _resumable(work: Workspace) -> Iterator[None]:
+    """Say with whatever stops the packing how to go on."""
+    try:
+        yield
+    except PackingError as error:
+        raise PackingError(f"{error}; {_way_on(work)}") from error
+    except OSError as error:
+        raise PackingError(f"cannot write {work.target}: {error}; {_way_on(work)}") from error
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"interrupted; {_way_on(work)}") from error
+
+
+def _way_on(work: Workspace) -> str:
+    done = len(work.done())
+    if not done:
+        return "nothing is left of it"
+    return f"{done} shards are complete in {work.path}: run the same again to go on with them"

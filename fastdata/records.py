@@ -1,0 +1,266 @@
+"""From a sample with named fields to the record and the columns that a pack stores."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from operator import index as as_int
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .checksum import crc32
+from .encode import EncodeSettings, encode
+from .errors import DecodeError, SourceError
+from .fields import TARGET, Field
+from .folder import read_file
+from .masks import decode_mask, encode_mask
+from .plan import Plan
+from .render import Image
+from .sample import Record, StoredMedia
+from .sources import Blob, Item
+from .sources.packs import Stored
+
+_MOST_BYTES = 2**32 - 1
+
+
+class _Context(NamedTuple):
+    """How images are stored; height and width of the sample's image as it came, and as stored."""
+
+    settings: EncodeSettings
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
+_Part = tuple[bytes, Any]  # what goes into the record, and the column's row
+
+
+def encode_item(item: Item, fields: Mapping[str, Field], settings: EncodeSettings) -> Record:
+    """Read, check and encode one sample.
+
+    Args:
+        item: has a value for each field; a missing target is −1.
+        fields: the image first.
+        settings: how images are stored. If they are shrunk, masks and boxes follow.
+
+    Raises:
+        DecodeError: a value is not what its field says: this sample is to be left out.
+        OSError: bytes cannot be read.
+        SourceError: the sample has no such field, which is no damage but a mistake.
+    """
+    fetched = {name: _fetch(name, field, item) for name, field in fields.items()}
+    first = next(iter(fields))
+    media, before = _image(first, fetched[first], settings)
+    context = _Context(settings, before, (media.height, media.width))
+    parts, columns = [media.data], {}
+    for name, field in list(fields.items())[1:]:
+        if name == TARGET:
+            continue
+        try:
+            part, columns[name] = _ENCODERS[field.kind](fetched[name], field, context)
+        except DecodeError as error:
+            raise DecodeError(f"field {name!r}: {error}") from error
+        parts.append(part)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    if len(data) > _MOST_BYTES:
+        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
+    target = _integer(fetched.get(TARGET, -1))
+    read = sum(len(value) for value in fetched.values() if isinstance(value, bytes))
+    return Record(item.key, target, media, data, crc32(data), columns, read)
+
+
+def _fetch(name: str, field: Field, item: Item) -> Any:
+    if name not in item.values:
+        found = ", ".join(map(repr, item.values)) or "none"
+        raise SourceError(f"{item.key}: expected a field {name!r} ({field}), found {found}")
+    value = item.values[name]
+    if isinstance(value, Stored):
+        return value.value()
+    if field.kind not in ("image", "mask", "bytes"):
+        return value
+    if isinstance(value, Blob):
+        return value.read()
+    if isinstance(value, (str, os.PathLike)) and field.kind != "bytes":
+        return read_file(Path(value))
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _image(name: str, value: Any, settings: EncodeSettings) -> tuple[StoredMedia, tuple[int, int]]:
+    if isinstance(value, StoredMedia):
+        return value, (value.height, value.width)
+    return encode(value if isinstance(value, bytes) else _pixels(name, value), settings)
+
+
+def _pixels(name: str, value: Any) -> Image:
+    """HWC uint8 RGB of an ndarray, a CHW tensor or a PIL image."""
+    if hasattr(value, "convert") and hasattr(value, "mode"):
+        value = np.asarray(value.convert("RGB"))
+    elif hasattr(value, "permute") and getattr(value, "ndim", 0) == 3:
+        value = value.permute(1, 2, 0).numpy()
+    array = np.asarray(value)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise DecodeError(
+            f"field {name!r}: expected an image as encoded bytes, a path, HWC uint8 RGB pixels, a "
+            f"CHW uint8 tensor or a PIL image, found {_described(value)}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _further_image(value: Any, field: Field, context: _Context) -> _Part:
+    media, _ = _image("image", value, context.settings)
+    return media.data, _media_row(media)
+
+
+def _mask(value: Any, field: Field, context: _Context) -> _Part:
+    if isinstance(value, StoredMedia):
+        return value.data, _media_row(value)
+    data, height, width = encode_mask(value)
+    if (height, width) != context.before:
+        raise DecodeError(
+            f"expected a mask of {_size(context.before)} as its image, found "
+            f"{_size((height, width))}"
+        )
+    if context.after != context.before:
+        plan = Plan.whole(height, width).resize(*context.after, "nearest")
+        data, *_ = encode_mask(decode_mask(data, height, width, 1, plan))
+    return data, _media_row(StoredMedia(data, *context.after))
+
+
+def _media_row(media: StoredMedia) -> tuple[int, ...]:
+    size = (len(media.data), media.height, media.width)
+    return (*size, media.slice_index, media.orientation, 0, 0)
+
+
+def _boxes(value: Any, field: Field, context: _Context) -> _Part:
+    boxes = _array(value, "<f4").reshape(-1, 4) if np.size(value) == 0 else _array(value, "<f4")
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise DecodeError(f"expected N×4 finite numbers, found {_described(value)}")
+    if context.after != context.before:
+        vertical, horizontal = (
+            new / old for new, old in zip(context.after, context.before, strict=True)
+        )
+        boxes = boxes * np.array([horizontal, vertical] * 2, "<f4")
+    return _sized(boxes.tobytes())
+
+
+def _varying(value: Any, field: Field, context: _Context) -> _Part:
+    array = _array(value, field.numpy)
+    if array.size == 0:
+        array = array.reshape(0, *field.row_shape)
+    if array.shape[1:] != field.row_shape or array.ndim != len(field.shape):
+        raise DecodeError(f"expected {field}, found {_described(value)}")
+    return _sized(array.tobytes())
+
+
+def _fixed(value: Any, field: Field, context: _Context) -> _Part:
+    if field.kind == "array" and None in field.shape:
+        return _varying(value, field, context)
+    array = _array(value, field.numpy)
+    if array.shape != field.row_shape:
+        raise DecodeError(f"expected {field}, found {_described(value)}")
+    return b"", array
+
+
+def _array(value: Any, dtype: Any) -> Any:
+    """As an array of that type, if every number in it can be told exactly, or nearly for floats."""
+    try:
+        array = np.asarray(value)
+        if array.size == 0 and not isinstance(value, np.ndarray):
+            return array.astype(dtype)
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            cast = array.astype(dtype)
+            if not np.array_equal(cast, array):
+                raise TypeError(f"{array.dtype} does not fit into it")
+            return np.ascontiguousarray(cast)
+        if array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu":
+            bounds = np.iinfo(dtype)
+            if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
+                raise TypeError(f"a number does not fit into {np.dtype(dtype).name}")
+        return np.ascontiguousarray(array, dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"expected numbers of type {np.dtype(dtype).name}, found {_described(value)}"
+        raise DecodeError(f"{message}: {error}") from error
+
+
+def _int(value: Any, field: Field, context: _Context) -> _Part:
+    return b"", _integer(value)
+
+
+def _integer(value: Any) -> int:
+    try:
+        number = as_int(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"expected an integer, found {_described(value)}") from error
+    if not -(2**63) <= number < 2**63:
+        raise DecodeError(f"{number} does not fit into 64 bits")
+    return number
+
+
+def _float(value: Any, field: Field, context: _Context) -> _Part:
+    try:
+        return b"", float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DecodeError(f"expected a number, found {_described(value)}") from error
+
+
+def _str(value: Any, field: Field, context: _Context) -> _Part:
+    if not isinstance(value, str):
+        raise DecodeError(f"expected text, found {_described(value)}")
+    try:
+        return _sized(value.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise DecodeError(f"text that is not valid Unicode: {error}") from error
+
+
+def _json(value: Any, field: Field, context: _Context) -> _Part:
+    try:
+        return _sized(
+            json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+                "utf-8"
+            )
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DecodeError(f"not a JSON value: {error}") from error
+
+
+def _bytes(value: Any, field: Field, context: _Context) -> _Part:
+    if not isinstance(value, bytes):
+        raise DecodeError(f"expected bytes, found {_described(value)}")
+    return _sized(value)
+
+
+def _sized(data: bytes) -> tuple[bytes, int]:
+    if len(data) > _MOST_BYTES:
+        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
+    return data, len(data)
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is not None and not isinstance(value, Sequence):
+        return f"{type(value).__name__} of shape {tuple(shape)}, {getattr(value, 'dtype', '')}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+_ENCODERS: dict[str, Callable[[Any, Field, _Context], _Part]] = {
+    "image": _further_image,
+    "mask": _mask,
+    "boxes": _boxes,
+    "int": _int,
+    "float": _float,
+    "str": _str,
+    "json": _json,
+    "bytes": _bytes,
+    "array": _fixed,
+}

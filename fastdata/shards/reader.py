@@ -1,0 +1,225 @@
+"""Reading a pack: records by sample index, as slices of mapped shards."""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checksum import crc32
+from ..errors import OptionError, PackFormatError
+from ..fields import TARGET, Field
+from ..sample import TABLE_DTYPE, KeyTable
+from ._files import allow_open_files, map_file, map_npy
+from .columns import RecordLayout, column_types, parse_value
+from .manifest import KEY_OFFSETS, KEYS, TABLE, Manifest, column_role
+
+VERIFY = ("never", "first-read", "always")
+_ATTEMPTS = 10
+
+
+class PackReader:
+    """Reads a pack by sample index, from any thread, in any process.
+
+    Opening reads the manifest and maps the table, the keys and the columns; a shard is mapped when
+    a record of it is first read. No storage library is involved, so nothing has to be reopened in
+    a forked child, and damaged files give errors, not crashes. The object may be pickled: it opens
+    again where it arrives, with as many samples as it had. Views that ``read`` returns stay valid
+    as long as they live.
+
+    Args:
+        path: the pack's directory.
+        verify: whether ``read`` compares records with their CRC-32: "never", at the "first-read"
+            of each in this process, or "always".
+
+    Attributes:
+        manifest: the content of pack.json.
+        fields: the kinds of the samples' fields, the image first.
+        table: mapped array of ``TABLE_DTYPE``, one row a sample, read-only.
+        targets, heights, widths, orientations, slice_indices: columns of ``table``.
+        columns: by name, the rows of all other fields; see ``fastdata.shards.columns``.
+        keys: the samples' names, by index.
+        image_name: the field that ``table`` describes.
+        layout: where in its record each field lies.
+
+    Raises:
+        PackNotFoundError: no pack at ``path``.
+        PackFormatError: the pack is damaged.
+        OptionError: ``verify`` is none of the three.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], verify: str = "never") -> None:
+        if verify not in VERIFY:
+            raise OptionError(f"verify must be one of {', '.join(VERIFY)}; got {verify!r}")
+        self.path = Path(path)
+        self.verify = verify
+        self._open()
+
+    def _open(self, samples: int | None = None) -> None:
+        for attempt in range(_ATTEMPTS):
+            manifest = Manifest.read(self.path)
+            try:
+                self._map(manifest)
+                break
+            except PackFormatError:
+                # Samples that are being appended replace the side files, then delete the old ones.
+                if attempt == _ATTEMPTS - 1 or Manifest.read(self.path) == manifest:
+                    raise
+        self.manifest = manifest
+        if samples is not None:
+            self._shorten(samples)
+        # Columns by name are looked up here, once: it costs more than reading one number.
+        self.targets: NDArray[np.int64] = self.table["target"]
+        self.heights: NDArray[np.uint32] = self.table["height"]
+        self.widths: NDArray[np.uint32] = self.table["width"]
+        self.orientations: NDArray[np.uint8] = self.table["orientation"]
+        self.slice_indices: NDArray[np.uint32] = self.table["slice_index"]
+        self._sizes: NDArray[np.uint32] = self.table["bytes"]
+        self._offsets: NDArray[np.uint64] = self.table["offset"]
+        self._checksums: NDArray[np.uint32] = self.table["crc32"]
+        self.image_name = next(iter(self.fields))
+        self.layout = RecordLayout(self.fields, self.columns)
+        self._firsts = [shard.first for shard in self.manifest.shards]
+        self._shards: dict[int, memoryview] = {}
+        self._lock = threading.Lock()
+        # One bit a sample. Of two threads that set bits of one byte at once, one may be forgotten:
+        # then that record is checked again.
+        self._checked = bytearray(len(self) // 8 + 1 if self.verify == "first-read" else 0)
+        allow_open_files(len(self.manifest.shards))
+
+    def __len__(self) -> int:
+        return self.manifest.samples
+
+    def read(self, index: int) -> memoryview:
+        """The record of sample ``index`` (0 ≤ index < len) as a read-only view of mapped memory.
+
+        Raises:
+            PackFormatError: the shard is missing or damaged, or the record is not where the table
+                says, or its checksum is wrong.
+        """
+        number = bisect_right(self._firsts, index) - 1
+        shard = self._shards.get(number)
+        if shard is None:
+            shard = self._map_shard(number)
+        start, size = self._offsets.item(index), self._sizes.item(index)
+        record = shard[start : start + size]
+        if len(record) != size:
+            raise PackFormatError(
+                f"{self._shard_path(number)}: record {index} should be {size} bytes at {start}, "
+                f"but the file has {len(shard)}"
+            )
+        if self.verify != "never":
+            self._check(index, record)
+        return record
+
+    def read_field(self, index: int, name: str, record: memoryview | None = None) -> memoryview:
+        """The part of a sample's record that is an image, a mask, or another field that lies in it.
+
+        Args:
+            index: of the sample.
+            name: of the field.
+            record: what ``read`` gave, where several fields are wanted.
+
+        Raises:
+            PackFormatError: as ``read``, or the sizes of the fields do not suit the record.
+        """
+        record = self.read(index) if record is None else record
+        start, stop = self.layout.span(index, name, len(record))
+        if not 0 <= start <= stop <= len(record):
+            raise PackFormatError(f"{self.path}: the fields of sample {index} exceed its record")
+        return record[start:stop]
+
+    def value(self, index: int, name: str, record: memoryview | None = None) -> Any:
+        """The value of a field that is neither image nor mask; arguments as for ``read_field``.
+
+        Raises:
+            PackFormatError: as ``read_field``, or the bytes are not such a value.
+        """
+        field = self.fields[name]
+        if name == TARGET:
+            return self.targets.item(index)
+        if not field.in_record:
+            row = self.columns[name][index]
+            return row.copy() if field.kind == "array" else row.item()
+        try:
+            return parse_value(field, self.read_field(index, name, record))
+        except PackFormatError as error:
+            raise PackFormatError(
+                f"{self.path}: sample {index}, field {name!r}: {error}"
+            ) from error
+
+    def media(self, name: str) -> NDArray[np.void]:
+        """The rows with the height, width and orientation of an image or mask field."""
+        return self.table if name == self.image_name else self.columns[name]
+
+    def close(self) -> None:
+        """Let go of the shards; a later read maps them again."""
+        with self._lock:
+            self._shards = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "verify": self.verify, "samples": len(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path, self.verify = state["path"], state["verify"]
+        self._open(state["samples"])
+
+    def _check(self, index: int, record: memoryview) -> None:
+        byte, bit = index >> 3, 1 << (index & 7)
+        if self._checked and self._checked[byte] & bit:
+            return
+        found, expected = crc32(record), self._checksums.item(index)
+        if found != expected:
+            raise PackFormatError(
+                f"{self.path}: the record of sample {index} is damaged: its CRC-32 is "
+                f"{found:08x}, the table says {expected:08x} (fastdata verify lists all that are)"
+            )
+        if self._checked:
+            self._checked[byte] |= bit
+
+    def _map(self, manifest: Manifest) -> None:
+        samples = manifest.samples
+        self.fields: dict[str, Field] = manifest.parsed_fields
+        self.table: NDArray[np.void] = self._npy(manifest, TABLE, TABLE_DTYPE, (samples,))
+        offsets = self._npy(manifest, KEY_OFFSETS, np.dtype("<i8"), (samples + 1,))
+        entry = manifest.files[KEYS]
+        blob = np.frombuffer(map_file(self.path / entry.file, entry.bytes), np.uint8)
+        if offsets[0] != 0 or offsets[-1] != len(blob):
+            raise PackFormatError(
+                f"{self.path / entry.file}: expected {offsets[-1]} bytes, found {len(blob)}"
+            )
+        self.keys = KeyTable(offsets, blob)
+        self.columns: dict[str, NDArray[Any]] = {
+            name: self._npy(manifest, column_role(name), dtype, (samples, *shape))
+            for name, (dtype, shape) in column_types(self.fields).items()
+        }
+
+    def _npy(
+        self, manifest: Manifest, role: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        entry = manifest.files[role]
+        return map_npy(self.path / entry.file, dtype, shape, entry.bytes)
+
+    def _shorten(self, samples: int) -> None:
+        """See only the samples that there were before others were appended."""
+        if samples > len(self.table):
+            raise PackFormatError(f"{self.path}: expected {samples} samples, found {len(self)}")
+        self.manifest = self.manifest.shortened(samples)
+        self.table = self.table[:samples]
+        self.keys = KeyTable(self.keys.offsets[: samples + 1], self.keys.blob)
+        self.columns = {name: column[:samples] for name, column in self.columns.items()}
+
+    def _shard_path(self, number: int) -> Path:
+        return self.path / self.manifest.shards[number].file
+
+    def _map_shard(self, number: int) -> memoryview:
+        with self._lock:
+            if number not in self._shards:
+                expected = self.manifest.shards[number].bytes
+                self._shards[number] = map_file(self._shard_path(number), expected)
+            return self._shards[number]
