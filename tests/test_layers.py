@@ -12,7 +12,7 @@ ORDER = [
     "version", "errors", "closable", "sample", "plan", "jit", "permutation", "worker", "delivery",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
-    "channels", "endings", "folder", "labels", "shards", "publish",
+    "channels", "endings", "folder", "labels", "remote", "shards", "publish",
     "opencv", "render", "decode", "encode", "transforms", "batch",
     "sampler", "progress", "stats", "failures", "epoch",
     # L2
