@@ -123,10 +123,13 @@ class Shelf:
             self.path(sha256).unlink(missing_ok=True)
 
     def free_disk(self, size: int) -> None:
-        """Evict, longest unused first, until the disk has so many bytes free, or all is in use."""
+        """Evict so many bytes, longest unused first, and until the disk has as many free."""
         with self._room():
             self._sweep()
-            self._evict(lambda _used: shutil.disk_usage(self.directory).free >= size)
+            # Both: what is mapped gives no room, and a quota is no matter of the disk.
+            most = sum(file.size for file in self.files()) - size
+            disk = self.directory
+            self._evict(lambda used: used <= most and shutil.disk_usage(disk).free >= size)
 
     def files(self) -> list[Stored]:
         """Shards and downloads, longest unused first."""
