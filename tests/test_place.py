@@ -32,6 +32,8 @@ from fastdata.errors import (
 from fastdata.remote import LocalPlace, Place, Retry, is_url, open_place
 from fastdata.remote.place import Cancelled, checked_name
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 SOON = Retry(attempts=3, wait=0.01)
 ONCE = Retry(attempts=1)
 FILES = {"pack.json": b"{}", "shard-00000.lmdb": bytes(range(256)) * 3000, "empty": b""}
@@ -111,7 +113,6 @@ class Reading(ABC):
             thread.join()
         assert found == [b"{}"] * 4
 
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
     def test_a_forked_child_reads_and_the_parent_goes_on(self, full: Place) -> None:
         assert full.read("pack.json") == b"{}"  # whatever keeps connections has one now
         with multiprocessing.get_context("fork").Pool(2) as pool:

@@ -186,6 +186,10 @@ class _Crew:
         thread = threading.Thread(target=self._work, name="fastdata-shards", daemon=True)
         self.threads.append(thread)
         _crews.add(self)
+        # Last registered, first called: before fsspec closes the connections at the exit, after
+        # which a download may wait for ever.
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)
         thread.start()
 
     def _work(self) -> None:
@@ -213,7 +217,6 @@ def _let_go(future: Future[Pin | None]) -> None:
 _crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
 
 
-@atexit.register
 def _stop_all() -> None:
     """End all threads in time: the exit would kill them wherever they are, inside C code too."""
     crews = list(_crews)
