@@ -228,6 +228,20 @@ class TestS3(Writing):
         with pytest.raises(PackNotFoundError, match="s3://no-such-bucket/pack"):
             place.write("pack.json", b"")
 
+    def test_no_server(self) -> None:
+        options = {"endpoint_url": "http://127.0.0.1:9"}
+        place = open_place(
+            "s3://bucket/pack",
+            retry=Retry(attempts=2, wait=0.01),
+            key="k",
+            secret="s",
+            client_kwargs=options,
+            config_kwargs={"retries": {"max_attempts": 0}},  # botocore's own take seconds
+        )
+        expected = r"download s3://bucket/pack/x in 2 attempts.*check the network"
+        with pytest.raises(RemoteError, match=expected):
+            place.read("x")
+
     def test_no_credentials(self, s3_options: dict[str, Any], monkeypatch: Any) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
             monkeypatch.delenv(name, raising=False)

@@ -18,6 +18,8 @@ _TRANSIENT_NAMES = {
     "ClientConnectionError",  # aiohttp
     "ClientPayloadError",  # aiohttp: the response ends too early
     "HTTPClientError",  # botocore: connections and timeouts
+    "EndpointConnectionError",  # botocore
+    "ConnectTimeoutError",  # botocore
     "ResponseStreamingError",  # botocore
     "IncompleteReadError",  # botocore, asyncio
     "IncompleteRead",  # http.client
