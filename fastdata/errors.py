@@ -13,6 +13,8 @@
     │   ├── SourceNotFoundError    (FileNotFoundError)   it is not there
     │   └── EmptySourceError       (FileNotFoundError)   nothing in it can be used
     ├── PackingError               (RuntimeError)        packing stopped, nothing was published
+    ├── RemoteError                (OSError)             a URL cannot be read or written
+    ├── CacheError                 (OSError)             the local cache has no room, or no access
     └── PackError
         ├── PackNotFoundError      (FileNotFoundError)   no pack at that path
         ├── PackExistsError        (FileExistsError)     the path is taken
@@ -67,6 +69,14 @@ class EmptySourceError(SourceError, FileNotFoundError):
 
 class PackingError(FastdataError, RuntimeError):
     """Packing stopped before it was complete; nothing was published."""
+
+
+class RemoteError(FastdataError, OSError):
+    """A network or a store refuses; the message has the URL, what failed and what to do."""
+
+
+class CacheError(FastdataError, OSError):
+    """The local cache of remote shards cannot be written, or has no room for a shard."""
 
 
 class PackError(FastdataError):

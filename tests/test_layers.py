@@ -13,7 +13,7 @@ ORDER = [
     "plan", "jit", "permutation", "worker", "delivery",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
-    "channels", "endings", "folder", "shards", "publish",
+    "channels", "endings", "folder", "remote", "shards", "publish",
     "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
     "workspace", "transforms", "batch",
     "sampler", "progress", "stats", "failures", "epoch",

@@ -1,0 +1,97 @@
+"""What fsspec's implementations raise, told apart: nothing there, transient, local, or final.
+
+Each raises errors of the package below it (aiohttp, botocore, …). None of these need be installed,
+so their errors are known here by name and by the HTTP status that they carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+from pathlib import Path
+
+_TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_MISSING_STATUS = (404, 410)
+_TRANSIENT_NAMES = {
+    "ClientConnectionError",  # aiohttp
+    "ClientPayloadError",  # aiohttp: the response ends too early
+    "HTTPClientError",  # botocore: connections and timeouts
+    "EndpointConnectionError",  # botocore
+    "ConnectTimeoutError",  # botocore
+    "ResponseStreamingError",  # botocore
+    "IncompleteReadError",  # botocore, asyncio
+    "IncompleteRead",  # http.client
+    "FSTimeoutError",
+}
+_FINAL_NAMES = {"ClientSSLError", "ClientConnectorCertificateError", "SSLError"}
+_TRANSIENT_CODES = {
+    getattr(errno, name)
+    for name in (
+        "EAGAIN", "EBUSY", "EREMOTEIO", "ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "ENETRESET",
+        "EHOSTDOWN", "EHOSTUNREACH",
+    )
+    if hasattr(errno, name)
+}  # fmt: skip
+FULL_CODES = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
+_CREDENTIALS = re.compile(r"//[^/@\s'\"]+@")
+
+
+def real_error(error: BaseException) -> BaseException:
+    """The failure behind a FileNotFoundError, which fsspec's HTTP raises whatever has failed when
+    it asks for a size."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None:
+        return error
+    foreign = type(cause).__module__.startswith("aiohttp")
+    is_failure = foreign or isinstance(cause, (asyncio.TimeoutError, TimeoutError, ConnectionError))
+    return cause if is_failure else error
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether the store has answered that there is nothing."""
+    return isinstance(error, FileNotFoundError) or _status(error) in _MISSING_STATUS
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & _FINAL_NAMES:
+        return False
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError, ConnectionError)):
+        return True
+    if isinstance(error, OSError) and error.errno in _TRANSIENT_CODES:
+        return True
+    return bool(names & _TRANSIENT_NAMES) or _status(error) in _TRANSIENT_STATUS
+
+
+def is_local(error: BaseException, path: Path | None) -> bool:
+    """Whether the local disk, or the local file ``path``, is at fault."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in FULL_CODES or (path is not None and error.filename == os.fspath(path))
+
+
+def advice(error: BaseException) -> str:
+    """What a user may do about it."""
+    refused = isinstance(error, PermissionError) or _status(error) in (401, 403)
+    if refused or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return "check the credentials, and that they allow this"
+    if is_transient(error):
+        return "check the network and the server, and run again"
+    return "check the URL and the storage options"
+
+
+def without_credentials(text: str) -> str:
+    """A text in which no URL shows a user and a password."""
+    return _CREDENTIALS.sub("//…@", text)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error carries (aiohttp: status; gcsfs: code; others: status_code)."""
+    for name in ("status", "code", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int):
+            return value
+    return None
