@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from .errors import PackingError
+from .errors import FastdataError, PackingError
 from .folder import Findings
 from .pack_report import PackReport, make_report
 from .packing import (
@@ -176,6 +176,8 @@ def _resumable(work: Workspace) -> Iterator[None]:
         yield
     except PackingError as error:
         raise PackingError(f"{error}; {_way_on(work)}") from error
+    except FastdataError:
+        raise
     except OSError as error:
         raise PackingError(f"cannot write {work.target}: {error}; {_way_on(work)}") from error
     except KeyboardInterrupt as error:
