@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,3 +79,8 @@ def failure(function: Callable[[], Any]) -> tuple[type[BaseException], str]:
         error.__traceback__ = None
         return type(error), str(error)
     pytest.fail("no exception")
+
+
+def named(arguments: Any) -> str:
+    """A test's name from its arguments, the same in each process: without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(arguments))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from images import write_tree
-from loaders import Numbers, Stream, both, failure, plain, same, workers
+from loaders import Numbers, Stream, both, failure, named, plain, same, workers
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import fastdata
@@ -63,11 +62,6 @@ def test_the_signature_is_torchs_with_more_behind() -> None:
     more = [ours[name] for name in list(ours)[len(TORCH) :]]
     assert {parameter.name for parameter in more} - {"in_order"} == OURS  # torch >= 2.6 has that
     assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in more)
-
-
-def named(wrong: dict[str, Any]) -> str:
-    """The same in each process, so without addresses."""
-    return re.sub(r" object at 0x[0-9a-f]+", "", str(wrong))
 
 
 @pytest.mark.parametrize("wrong", _WRONG, ids=named)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from loaders import Numbers, both, plain, same, workers
+from loaders import Numbers, both, named, plain, same, workers
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, get_worker_info
 
 from fastdata import DataLoaderX
@@ -34,7 +34,7 @@ _SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("settings", _SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", _SETTINGS, ids=named)
 def test_attributes_are_torchs(settings: dict[str, Any]) -> None:
     expected = _public(DataLoader(_DATASET, **settings))
     found = _public(DataLoaderX(_DATASET, **settings))
