@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from typing_extensions import Self, Unpack
 
 from .encode import EncodeSettings
-from .errors import OptionError
+from .errors import OptionError, PackExistsError
 from .fields import TARGET
 from .operations import encoding_options
 from .pack import PackOptions, checked_workers, parse_size
@@ -28,7 +27,7 @@ from .shards.manifest import MANIFEST, REJECTIONS
 from .shards.parts import PartInfo, Rejection
 from .sources import Item, Source
 from .sources.samples import Stream, samples_of
-from .workspace import Workspace, announced, partial_path
+from .workspace import Workspace
 
 _FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
 _SHARD = re.compile(r"shard-([0-9]{1,9})\.")
@@ -64,8 +63,6 @@ def append(
         raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
     reader = PackReader(path)
     manifest = reader.manifest
-    if _was_published(reader):
-        return _nothing_to_do(reader)
     source = samples if isinstance(samples, Source) else samples_of(samples, manifest.fields)
     if {name: str(field) for name, field in source.fields.items()} != manifest.fields:
         found = {name: str(field) for name, field in source.fields.items()}
@@ -90,24 +87,6 @@ def append(
         options.get("restart", False),
         options.get("quiet", False),
     )
-
-
-def _was_published(reader: PackReader) -> bool:
-    """Whether a run was killed when nothing but clearing up was left to do; then that is done."""
-    if announced(reader.path) != _digest(reader.manifest.to_bytes()):
-        return False
-    own = {entry.file for entry in reader.manifest.entries}
-    for path in reader.path.iterdir():
-        if path.name not in own and _SIDE_FILE.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-    shutil.rmtree(partial_path(reader.path), ignore_errors=True)
-    return True
-
-
-def _nothing_to_do(reader: PackReader) -> PackReport:
-    note = "an earlier run had appended its samples, and was stopped behind that"
-    classes = len(reader.manifest.classes)
-    return PackReport(reader.path, 0, classes, [], 0, 0, 0.0, notes=[note])
 
 
 class _ReclassedSource(Source):
@@ -176,8 +155,18 @@ class _AppendRun(PackRun):
         assert self.reader is not None
         return self.reader
 
+    def clear_up(self) -> None:
+        """Remove the side files that were replaced, too."""
+        own = {entry.file for entry in self._old.manifest.entries}
+        for path in self._old.path.iterdir():
+            if path.name not in own and _SIDE_FILE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        super().clear_up()
+
     def check_target(self) -> None:
-        """The pack exists, and is to."""
+        """The pack exists, and is to; but nobody else may have appended to it meanwhile."""
+        if Manifest.read(self.target) != self._old.manifest:
+            raise PackExistsError(f"{self.target} has been changed meanwhile: run this again")
         roots = self.source.roots if isinstance(self.source, Source) else []
         here = os.path.realpath(self.target)
         if any(os.path.realpath(root) == here for root in roots):
@@ -220,7 +209,6 @@ class _AppendRun(PackRun):
         """Move the new files beside the old ones, then replace pack.json, then remove the old."""
         old, new = self._old.manifest, Manifest.read(work.pack)
         before = {entry.file for entry in old.entries}
-        work.announce(_digest(new.to_bytes()))
         for entry in new.entries:
             if entry.file not in before and (work.pack / entry.file).exists():
                 os.replace(work.pack / entry.file, self.target / entry.file)

@@ -29,6 +29,7 @@ from .sources import Source
 from .sources.image_folder import list_image_folder
 from .sources.samples import Stream, samples_of
 from .sources.table import list_table
+from .workspace import published
 
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{p}B": 1000 ** (i + 1) for i, p in enumerate("kMGT")}
@@ -152,7 +153,8 @@ def pack_image_folder(
     Raises:
         FastdataError: as ``pack``.
     """
-    check_destination([Path(src)], Path(dst), options.get("overwrite", False))
+    if published(Path(dst)) is None:  # else the run itself looks at it
+        check_destination([Path(src)], Path(dst), options.get("overwrite", False))
     if labels is None:
         return pack(list_image_folder(src, flat=flat, allow_empty=allow_empty), dst, **options)
     if flat or allow_empty:

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from .errors import FastdataError, PackingError
+from .errors import FastdataError, PackingError, SourceError
 from .folder import Findings
 from .pack_report import PackReport, make_report
 from .packing import (
@@ -30,7 +30,7 @@ from .shards.parts import Rejection
 from .sources import Source
 from .sources.samples import Stream
 from .version import __version__
-from .workspace import Workspace, write_errors
+from .workspace import Workspace, clear_up, job_identity, published, write_errors
 
 
 @dataclass
@@ -48,15 +48,54 @@ class PackRun:
         self, workers: int, executor: Executor | None, restart: bool, quiet: bool
     ) -> PackReport:
         started = time.perf_counter()
-        self.check_target()
         with write_errors(self.target):
-            listed = self.source if isinstance(self.source, Source) else None
-            with Workspace(self.target, self.job(), listed, restart) as work, _resumable(work):
+            if self._was_done(restart):
+                return self._nothing_to_do()
+            self.check_target()
+            with (
+                Workspace(self.target, self.job(), self._listed, restart) as work,
+                _resumable(work),
+            ):
+                self.check_target()  # now that no other process can change it
                 resumed = len(work.done())
                 self._write_shards(work, workers, executor, quiet)
-                report = self._assemble(work, started, resumed)
+                manifest, report = self._assemble(work, started, resumed)
+                work.announce(manifest)
                 self.publish(work)
         return report
+
+    @property
+    def _listed(self) -> Source | None:
+        return self.source if isinstance(self.source, Source) else None
+
+    def _was_done(self, restart: bool) -> bool:
+        """Whether an earlier run was stopped when nothing was left to do but to clear up.
+
+        That is done now, also if it was the run of another job, which this one then follows.
+        """
+        commit = published(self.target)
+        if commit is None:
+            return False
+        self.clear_up()
+        if restart or commit.job != job_identity(self.job(), self._listed):
+            return False
+        if isinstance(self.source, Source) or self.source.has_parts(commit.parts):
+            return True
+        if self.source.length is not None:
+            return False
+        raise SourceError(
+            f"an earlier run with other samples had completed {self.target}, and was stopped when "
+            "it cleared up; that is done now, so run this again"
+        )
+
+    def clear_up(self) -> None:
+        """Remove what the earlier run has left."""
+        clear_up(self.target)
+
+    def _nothing_to_do(self) -> PackReport:
+        note = "an earlier run had completed it, and was stopped when it cleared up"
+        classes = len(self.source.classes)
+        return PackReport(self.target, 0, classes, [], 0, 0, 0.0, notes=[note])
 
     def check_target(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""
@@ -104,7 +143,9 @@ class PackRun:
             key, reason = self.findings.rejected[0]
             raise PackingError(f"{key}: {reason}")
 
-    def _assemble(self, work: Workspace, started: float, resumed: int) -> PackReport:
+    def _assemble(
+        self, work: Workspace, started: float, resumed: int
+    ) -> tuple[Manifest, PackReport]:
         findings = self.findings
         rejections = [Rejection(*pair) for pair in findings.rejected]
         listed, infos = len(rejections), []
@@ -121,7 +162,7 @@ class PackRun:
             work.discard()
             key, reason = rejections[0]
             raise PackingError(f"none of {len(rejections)} images is usable: {key}: {reason}")
-        return make_report(
+        return manifest, make_report(
             self.target,
             (sum(info.count for info in infos), len(manifest.classes)),
             rejections,

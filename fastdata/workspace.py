@@ -8,7 +8,8 @@
       source.npz     the samples' names, sizes and times, to tell what has changed since
       parts/         one file for each shard that is complete (see ``fastdata.shards.parts``)
       pack/          the shards, and in the end the whole pack, which is then renamed to DST
-      commit         when appending: the digest of the pack.json that is about to appear
+      commit         digests of the pack.json that is about to appear, and of what it is made of;
+                     the last to be removed, so that a later run can tell that all had been done
       tmp-*          what was being written when a run was killed
 """
 
@@ -20,19 +21,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from .closable import Closable
-from .errors import FastdataError, PackExistsError, PackFormatError, PackingError
+from .errors import FastdataError, PackError, PackExistsError, PackFormatError, PackingError
 from .publish import replace_directory
 from .sample import KeyTable
-from .shards import ShardPart
+from .shards import Manifest, ShardPart
 from .shards._files import fsync_directory, fsync_file, write_durably
 from .shards.parts import part_name
 from .sources import Source
+from .sources.base import hexdigest
 
 _JOB, _SOURCE, _LOCK, _COMMIT = "job.json", "source.npz", "lock", "commit"
 _KNOWN = {_JOB, _SOURCE, _LOCK, _COMMIT, "parts", "pack", "old"}
@@ -63,6 +65,8 @@ class Workspace(Closable):
     ) -> None:
         self.target = Path(os.path.realpath(target))
         self.path = partial_path(target)
+        self._appends = "appends_to" in job
+        self._identity = job_identity(job, source)
         self._lock = _locked(self.path, target)
         try:
             if restart:
@@ -93,7 +97,7 @@ class Workspace(Closable):
         """
         part = ShardPart.read(self.path / "parts" / part_name(number))
         shard = self.pack / part.info.file
-        if not shard.exists():  # appending has moved it already
+        if self._appends and not shard.exists():  # it has been moved already
             shard = self.target / part.info.file
         if part.info.count and (not shard.is_file() or shard.stat().st_size != part.info.bytes):
             raise PackFormatError(f"{shard} is missing or cut off: start anew with --restart")
@@ -109,9 +113,22 @@ class Workspace(Closable):
         fsync_directory(self.target.parent)
         self.remove()
 
-    def announce(self, digest: str) -> None:
+    def announce(self, manifest: Manifest) -> None:
         """Note the pack.json that is about to appear, for a run that finds it there."""
-        write_durably(self.path / _COMMIT, [digest.encode("ascii")])
+        infos = [self.part(number).info for number in sorted(self.done())]
+        commit = Commit(
+            hexdigest([manifest.to_bytes()]),
+            self._identity,
+            [(info.items, info.digest) for info in infos],
+        )
+        self._write(_COMMIT, json.dumps(commit))
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a file that is there whole or not at all."""
+        temporary = self.path / f"tmp-{name}"
+        write_durably(temporary, [text.encode("utf-8")])
+        os.replace(temporary, self.path / name)
+        fsync_directory(self.path)
 
     def discard(self) -> None:
         """Forget all shards."""
@@ -140,8 +157,7 @@ class Workspace(Closable):
         if not path.exists():
             if source is not None:
                 _write_listing(self.path / _SOURCE, source)
-            write_durably(path, [json.dumps(job, indent=1).encode("utf-8")])
-            fsync_directory(self.path)
+            self._write(_JOB, json.dumps(job, indent=1))
 
     def _restore_old(self) -> None:
         """Put back the pack that a run has taken away, which was killed before it put another."""
@@ -194,9 +210,7 @@ class Workspace(Closable):
     def remove(self) -> None:
         """Remove the directory with all that is in it."""
         self._clear()
-        for name in (_COMMIT, _LOCK):
-            (self.path / name).unlink(missing_ok=True)
-        self.path.rmdir()
+        _remove_rest(self.path)
 
 
 def partial_path(target: Path) -> Path:
@@ -205,12 +219,67 @@ def partial_path(target: Path) -> Path:
     return real.with_name(real.name + ".partial")
 
 
-def announced(target: Path) -> str:
-    """What a run has announced that appends to ``target``; "" for nothing."""
+class Commit(NamedTuple):
+    """What a run notes right before its pack appears.
+
+    ``manifest`` is the digest of the pack.json, ``job`` that of settings and listing, and ``parts``
+    has the number of items and their digest for each shard.
+    """
+
+    manifest: str
+    job: str
+    parts: list[tuple[int, str]]
+
+
+def job_identity(job: dict[str, Any], source: Source | None) -> str:
+    """A digest of settings and samples; two runs that have the same want the same pack."""
+    settings = {name: value for name, value in job.items() if name != "appends_to"}
+    parts: list[Any] = [json.dumps(settings, sort_keys=True)]
+    if source is not None:
+        parts += [source.keys.offsets, source.keys.blob, source.sizes, source.stamps]
+    return hexdigest(parts)
+
+
+def published(target: Path) -> Commit | None:
+    """What the run has noted that made the pack at ``target``, if it was stopped behind that.
+
+    Also removes an empty workspace, which one that was stopped at the very end has left.
+    """
+    with suppress(OSError):
+        partial_path(target).rmdir()
     try:
-        return (partial_path(target) / _COMMIT).read_text("ascii")
-    except FileNotFoundError:
-        return ""
+        commit = Commit(*json.loads((partial_path(target) / _COMMIT).read_text("utf-8")))
+        manifest = Manifest.read(Path(os.path.realpath(target)))
+    except (OSError, ValueError, TypeError, PackError):
+        return None
+    return commit if commit.manifest == hexdigest([manifest.to_bytes()]) else None
+
+
+def clear_up(target: Path) -> None:
+    """Remove what a run has left that was stopped when its pack had appeared.
+
+    Raises:
+        PackExistsError: that run is not over.
+    """
+    path = partial_path(target)
+    lock = _locked(path, target)
+    try:
+        for entry in path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != _COMMIT:
+                entry.unlink(missing_ok=True)
+        _remove_rest(path)
+    finally:
+        lock.release()
+
+
+def _remove_rest(path: Path) -> None:
+    """The note that all had been done goes last: nothing but an empty directory can be left."""
+    for name in (_LOCK, _COMMIT):
+        (path / name).unlink(missing_ok=True)
+    with suppress(OSError):  # another process may have come to clear up the same
+        path.rmdir()
 
 
 def _locked(path: Path, target: Path) -> FileLock:

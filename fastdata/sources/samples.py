@@ -79,6 +79,21 @@ class Stream:
         for index, sample in enumerate(self._samples):
             yield _Ready(self.as_item(index, sample))
 
+    def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
+        """Whether the samples, which this reads, are those of earlier shards.
+
+        Args:
+            parts: for each shard the number of its samples and their ``Trace``.
+        """
+        tasks = self.tasks()
+        for count, digest in parts:
+            trace = Trace()
+            for task in islice(tasks, count):
+                trace.add(task)
+            if trace.hexdigest() != digest:
+                return False
+        return next(tasks, None) is None
+
     def sample(self, index: int) -> Item:
         """Sample ``index`` of what can be indexed."""
         return self.as_item(index, self._samples[index])
