@@ -32,7 +32,8 @@ _DTYPES = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
     "float16", "float32", "float64",
 )  # fmt: skip
-_ARRAY = re.compile(r"([a-z]+[0-9]*)\[((?:\?|[0-9]+)(?:,[0-9]+)*)?\]")
+# No length has more than ten digits, as a record has less than 2**32 bytes.
+_ARRAY = re.compile(r"([a-z]+[0-9]*)\[((?:\?|[0-9]{1,10})(?:,[0-9]{1,10})*)?\]")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _MOST_BYTES = 2**32 - 1
 
@@ -108,7 +109,7 @@ def parse_fields(fields: Mapping[str, str | Field]) -> dict[str, Field]:
             raise OptionError(
                 f"a field's name is up to 64 of A-Z a-z 0-9 _ - . and not 'key', got {name!r}"
             )
-        found[name] = kind if isinstance(kind, Field) else Field.parse(kind)
+        found[name] = Field.parse(str(kind) if isinstance(kind, Field) else kind)
     if TARGET in found and found[TARGET].kind != "int":
         raise OptionError(f"field {TARGET!r} must be of kind int, got {found[TARGET]}")
     image = next((name for name, field in found.items() if field.kind == "image"), None)

@@ -114,15 +114,10 @@ def encoded(item: Item, settings: PackSettings) -> Record | Bad:
     """
     try:
         return encode_item(item, settings.fields, settings.encode)
-    except FileNotFoundError as error:
-        reason = f"cannot be read: {error}"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
     except DecodeError as error:
-        reason = str(error)
-    if settings.fail:
-        raise PackingError(f"{item.key}: {reason}")
-    return Bad(Rejection(item.key, reason))
+        if settings.fail:
+            raise PackingError(f"{item.key}: {error}") from error
+        return Bad(Rejection(item.key, str(error)))
 
 
 class ShardStream:

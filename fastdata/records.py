@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import index as as_int
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from .plan import Plan
 from .render import Image
 from .sample import Record, StoredMedia
 from .sources import Blob, Item
-from .sources.packs import Stored
+from .sources.packs import Stored, StoredImage
 
 _MOST_BYTES = 2**32 - 1
 
@@ -46,29 +47,52 @@ def encode_item(item: Item, fields: Mapping[str, Field], settings: EncodeSetting
         settings: how images are stored. If they are shrunk, masks and boxes follow.
 
     Raises:
-        DecodeError: a value is not what its field says: this sample is to be left out.
-        OSError: bytes cannot be read.
+        DecodeError: a value cannot be read, or is not what its field says: this sample is to be
+            left out. The message names the field, unless there is only an image.
         SourceError: the sample has no such field, which is no damage but a mistake.
     """
-    fetched = {name: _fetch(name, field, item) for name, field in fields.items()}
-    first = next(iter(fields))
-    media, before = _image(first, fetched[first], settings)
+    _check_key(item.key)
+    first, *others = (name for name in fields if name != TARGET)
+    fetched = {}
+    for name, field in fields.items():
+        with _naming(name if others or name != first else ""):
+            fetched[name] = _fetch(name, field, item)
+    with _naming(first if others else ""):
+        media, before = _image(fetched[first], settings)
     context = _Context(settings, before, (media.height, media.width))
     parts, columns = [media.data], {}
-    for name, field in list(fields.items())[1:]:
-        if name == TARGET:
-            continue
-        try:
+    for name in others:
+        with _naming(name):
+            field = fields[name]
             part, columns[name] = _ENCODERS[field.kind](fetched[name], field, context)
-        except DecodeError as error:
-            raise DecodeError(f"field {name!r}: {error}") from error
         parts.append(part)
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(data) > _MOST_BYTES:
         raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
-    target = _integer(fetched.get(TARGET, -1))
+    with _naming(TARGET):
+        target = _integer(fetched.get(TARGET, -1))
     read = sum(len(value) for value in fetched.values() if isinstance(value, bytes))
     return Record(item.key, target, media, data, crc32(data), columns, read)
+
+
+def _check_key(key: str) -> None:
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DecodeError(f"its name is not valid Unicode: {error}") from error
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Say with what goes wrong in which field it was, if that is not ""."""
+    where = f"field {field!r}: " if field else ""
+    try:
+        yield
+    except OSError as error:
+        told = None if isinstance(error, FileNotFoundError) else error.strerror
+        raise DecodeError(f"{where}cannot be read: {told or error}") from error
+    except DecodeError as error:
+        raise DecodeError(f"{where}{error}") from error
 
 
 def _fetch(name: str, field: Field, item: Item) -> Any:
@@ -87,18 +111,21 @@ def _fetch(name: str, field: Field, item: Item) -> Any:
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
-def _image(name: str, value: Any, settings: EncodeSettings) -> tuple[StoredMedia, tuple[int, int]]:
+def _image(value: Any, settings: EncodeSettings) -> tuple[StoredMedia, tuple[int, int]]:
     if isinstance(value, StoredMedia):
         return value, (value.height, value.width)
-    return encode(value if isinstance(value, bytes) else _pixels(name, value), settings)
+    if isinstance(value, StoredImage):
+        media, size = encode(value.image, settings)
+        return media._replace(orientation=value.orientation), size
+    return encode(value if isinstance(value, bytes) else _pixels(value), settings)
 
 
-def _pixels(name: str, value: Any) -> Image:
+def _pixels(value: Any) -> Image:
     """HWC uint8 RGB of an ndarray, a CHW tensor or a PIL image."""
     if hasattr(value, "convert") and hasattr(value, "mode"):
         value = np.asarray(value.convert("RGB"))
     elif hasattr(value, "permute") and getattr(value, "ndim", 0) == 3:
-        value = value.permute(1, 2, 0).numpy()
+        value = value.detach().permute(1, 2, 0).cpu().numpy()
     array = np.asarray(value)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -106,21 +133,23 @@ def _pixels(name: str, value: Any) -> Image:
         array = np.repeat(array[:, :, None], 3, axis=2)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise DecodeError(
-            f"field {name!r}: expected an image as encoded bytes, a path, HWC uint8 RGB pixels, a "
-            f"CHW uint8 tensor or a PIL image, found {_described(value)}"
+            "expected an image as encoded bytes, a path, HWC uint8 RGB pixels, a CHW uint8 tensor "
+            f"or a PIL image, found {_described(value)}"
         )
     return np.ascontiguousarray(array)
 
 
 def _further_image(value: Any, field: Field, context: _Context) -> _Part:
-    media, _ = _image("image", value, context.settings)
+    media, _ = _image(value, context.settings)
     return media.data, _media_row(media)
 
 
 def _mask(value: Any, field: Field, context: _Context) -> _Part:
     if isinstance(value, StoredMedia):
-        return value.data, _media_row(value)
-    data, height, width = encode_mask(value)
+        data, height, width = value.data, value.height, value.width
+    else:
+        labels = value.cpu().numpy() if hasattr(value, "permute") else value  # of a tensor
+        data, height, width = encode_mask(labels)
     if (height, width) != context.before:
         raise DecodeError(
             f"expected a mask of {_size(context.before)} as its image, found "
@@ -138,9 +167,14 @@ def _media_row(media: StoredMedia) -> tuple[int, ...]:
 
 
 def _boxes(value: Any, field: Field, context: _Context) -> _Part:
-    boxes = _array(value, "<f4").reshape(-1, 4) if np.size(value) == 0 else _array(value, "<f4")
+    boxes = _with_rows(_array(value, "<f4"), (4,))
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise DecodeError(f"expected N×4 finite numbers, found {_described(value)}")
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        raise DecodeError(
+            "expected boxes as left, top, right, bottom, with right >= left and bottom >= top, "
+            f"found {_described(value)}"
+        )
     if context.after != context.before:
         vertical, horizontal = (
             new / old for new, old in zip(context.after, context.before, strict=True)
@@ -150,12 +184,15 @@ def _boxes(value: Any, field: Field, context: _Context) -> _Part:
 
 
 def _varying(value: Any, field: Field, context: _Context) -> _Part:
-    array = _array(value, field.numpy)
-    if array.size == 0:
-        array = array.reshape(0, *field.row_shape)
+    array = _with_rows(_array(value, field.numpy), field.row_shape)
     if array.shape[1:] != field.row_shape or array.ndim != len(field.shape):
         raise DecodeError(f"expected {field}, found {_described(value)}")
     return _sized(array.tobytes())
+
+
+def _with_rows(array: Any, row_shape: tuple[int, ...]) -> Any:
+    """An empty list, which cannot tell how long its rows would be, as no rows of that shape."""
+    return array.reshape(0, *row_shape) if array.shape == (0,) else array
 
 
 def _fixed(value: Any, field: Field, context: _Context) -> _Part:
@@ -171,21 +208,22 @@ def _array(value: Any, dtype: Any) -> Any:
     """As an array of that type, if every number in it can be told exactly, or nearly for floats."""
     try:
         array = np.asarray(value)
-        if array.size == 0 and not isinstance(value, np.ndarray):
-            return array.astype(dtype)
-        if not np.can_cast(array.dtype, dtype, "same_kind"):
-            cast = array.astype(dtype)
-            if not np.array_equal(cast, array):
-                raise TypeError(f"{array.dtype} does not fit into it")
-            return np.ascontiguousarray(cast)
-        if array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu":
-            bounds = np.iinfo(dtype)
-            if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
-                raise TypeError(f"a number does not fit into {np.dtype(dtype).name}")
-        return np.ascontiguousarray(array, dtype)
-    except (TypeError, ValueError, OverflowError) as error:
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{array.dtype} is no type of numbers")
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = np.asarray(array, dtype, order="C")
+        if not _kept(array, result):
+            raise TypeError(f"a number does not fit into {result.dtype.name}")
+        return result
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         message = f"expected numbers of type {np.dtype(dtype).name}, found {_described(value)}"
         raise DecodeError(f"{message}: {error}") from error
+
+
+def _kept(array: Any, result: Any) -> bool:
+    if result.dtype.kind == "f" and array.dtype.kind in "iuf":
+        return bool((np.isfinite(result) | ~np.isfinite(array)).all())
+    return np.array_equal(result, array)
 
 
 def _int(value: Any, field: Field, context: _Context) -> _Part:
@@ -195,7 +233,7 @@ def _int(value: Any, field: Field, context: _Context) -> _Part:
 def _integer(value: Any) -> int:
     try:
         number = as_int(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
         raise DecodeError(f"expected an integer, found {_described(value)}") from error
     if not -(2**63) <= number < 2**63:
         raise DecodeError(f"{number} does not fit into 64 bits")
@@ -204,8 +242,10 @@ def _integer(value: Any) -> int:
 
 def _float(value: Any, field: Field, context: _Context) -> _Part:
     try:
+        if isinstance(value, (str, bytes, bytearray)):
+            raise TypeError("text is no number")
         return b"", float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise DecodeError(f"expected a number, found {_described(value)}") from error
 
 

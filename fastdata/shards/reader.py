@@ -145,7 +145,7 @@ class PackReader:
             return self.targets.item(index)
         if not field.in_record:
             row = self.columns[name][index]
-            return row.copy() if field.kind == "array" else row.item()
+            return np.array(row) if field.kind == "array" else row.item()
         try:
             return parse_value(field, self.read_field(index, name, record))
         except PackFormatError as error:

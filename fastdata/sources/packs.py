@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ from ..shards import PackReader
 from .base import Item, Source, hexdigest
 
 
+class StoredImage(NamedTuple):
+    """An image of a pack as a file's bytes or as pixels, and the EXIF orientation to keep: bytes
+    that have been encoded anew do not tell it."""
+
+    image: bytes | Image
+    orientation: int
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An image or mask of a pack, before it is read; ``again`` says to store it as it is."""
@@ -29,8 +37,8 @@ class Stored:
     name: str
     again: bool
 
-    def value(self) -> StoredMedia | bytes | Image:
-        """The stored form, a file's bytes, or the pixels of a raw record.
+    def value(self) -> StoredMedia | StoredImage:
+        """The stored form, or what is to be encoded.
 
         Raises:
             PackFormatError: the record is damaged.
@@ -39,17 +47,17 @@ class Stored:
         data = bytes(pack.read_field(index, self.name))
         row = pack.media(self.name)[index]
         height, width = int(row["height"]), int(row["width"])
+        turn = int(row["orientation"])
         if self.again or pack.fields[self.name].kind == "mask":
-            turn, slice_index = int(row["orientation"]), int(row["slice_index"])
-            return StoredMedia(data, height, width, turn, slice_index)
+            return StoredMedia(data, height, width, turn, int(row["slice_index"]))
         if pack.manifest.encoding["name"] != "raw":
-            return data
+            return StoredImage(data, turn)
         if len(data) != height * width * 3:
             raise PackFormatError(
                 f"{pack.path}: sample {index} has {len(data)} bytes of {self.name!r}, "
                 f"{height}x{width} pixels need {height * width * 3}"
             )
-        return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        return StoredImage(np.frombuffer(data, np.uint8).reshape(height, width, 3), turn)
 
 
 class PackSource(Source):
