@@ -418,3 +418,14 @@ class TestOpencvSettings:
         with pytest.raises(DecodeError):
             decode_whole(damaged)
         assert capfd.readouterr().err != ""
+
+    def test_silence_ends_when_the_last_user_is_done(self) -> None:
+        logging = cv2 if hasattr(cv2, "getLogLevel") else cv2.utils.logging
+        before = logging.getLogLevel()
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(quiet_opencv())
+        second.enter_context(quiet_opencv())
+        first.close()
+        assert logging.getLogLevel() == 0
+        second.close()
+        assert logging.getLogLevel() == before > 0
