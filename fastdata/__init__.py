@@ -14,6 +14,7 @@ from .batch import collate
 from .dataset import ImageFolder, PackedImageFolder
 from .delivery import SampleFailure
 from .errors import (
+    CacheError,
     DecodeError,
     EmptySourceError,
     FastdataError,
@@ -24,6 +25,7 @@ from .errors import (
     PackFormatError,
     PackingError,
     PackNotFoundError,
+    RemoteError,
     SampleError,
     SharedMemoryError,
     SourceError,
@@ -46,6 +48,7 @@ from .version import __version__
 
 __all__ = [
     "CUDAPrefetcher",
+    "CacheError",
     "DataLoaderX",
     "DecodeError",
     "EmptySourceError",
@@ -65,6 +68,7 @@ __all__ = [
     "PackingError",
     "Permutation",
     "RankSampler",
+    "RemoteError",
     "SampleError",
     "SampleFailure",
     "SharedMemoryError",
