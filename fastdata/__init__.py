@@ -15,6 +15,7 @@ from .batch import collate
 from .dataset import ImageFolder, PackedImageFolder
 from .delivery import SampleFailure
 from .errors import (
+    CacheError,
     DecodeError,
     EmptySourceError,
     FastdataError,
@@ -25,6 +26,7 @@ from .errors import (
     PackFormatError,
     PackingError,
     PackNotFoundError,
+    RemoteError,
     SampleError,
     SharedMemoryError,
     SourceError,
@@ -47,6 +49,7 @@ from .version import __version__
 
 __all__ = [
     "CUDAPrefetcher",
+    "CacheError",
     "DataLoaderX",
     "DecodeError",
     "EmptySourceError",
@@ -66,6 +69,7 @@ __all__ = [
     "PackingError",
     "Permutation",
     "RankSampler",
+    "RemoteError",
     "SampleError",
     "SampleFailure",
     "SharedMemoryError",

@@ -16,7 +16,7 @@ from .encode import EncodeSettings
 from .errors import OptionError, PackExistsError
 from .fields import TARGET
 from .operations import encoding_options
-from .pack import PackOptions, checked_workers, parse_size
+from .pack import PackOptions, checked_workers
 from .pack_report import PackReport
 from .pack_run import PackRun
 from .packing import PackSettings
@@ -25,6 +25,7 @@ from .shards._files import fsync_directory
 from .shards.assembly import SideFiles, shard_entries
 from .shards.manifest import MANIFEST, REJECTIONS
 from .shards.parts import PartInfo, Rejection
+from .sizes import parse_size
 from .sources import Item, Source
 from .sources.samples import Stream, samples_of
 from .workspace import Workspace

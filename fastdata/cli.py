@@ -148,8 +148,8 @@ def _reported(report: PackReport, quiet: bool) -> int:
     return 0
 
 
-def _info(path: str, as_json: bool) -> int:
-    info = pack_info(path)
+def _info(path: str, as_json: bool, cache_dir: str | None, cache_limit: str | None) -> int:
+    info = pack_info(path, cache_dir=cache_dir, cache_limit=cache_limit)
     print(json.dumps(asdict(info), ensure_ascii=False, indent=1) if as_json else info)
     return 0
 

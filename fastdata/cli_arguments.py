@@ -89,12 +89,14 @@ def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
     telling = _command(
         commands, "info", info, "say what a pack contains", "info photos.pack --json"
     )
-    telling.add_argument("path", metavar="PACK")
+    telling.add_argument("path", metavar="PACK", help="a directory or a URL")
+    telling.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
+    telling.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
     telling.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     checking = _command(
         commands, "verify", verify, "check every byte of a pack", "verify photos.pack"
     )
-    checking.add_argument("path", metavar="PACK")
+    checking.add_argument("path", metavar="PACK", help="a directory or a URL")
     checking.add_argument("--deep", action="store_true", help="decode every image, too")
     _add_quiet(checking)
     back = _command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +39,24 @@ class PackDataset(ImageDataset):
         apply_exif_orientation: bool,
         decode_scale: str | None,
         verify: str,
+        cache_dir: str | os.PathLike[str] | None,
+        cache_limit: int | str | None,
+        storage_options: Mapping[str, Any] | None,
     ) -> None:
         super().__init__(
             path, transform, target_transform, seed, apply_exif_orientation, decode_scale
         )
-        self.pack = PackReader(path, verify)
+        self.pack = PackReader(
+            path,
+            verify,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
+            storage_options=storage_options,
+        )
+        self.root = os.fspath(self.pack.path)  # a URL without its password
         encoding = self.pack.manifest.encoding["name"]
         if encoding not in ENCODERS:
-            raise PackFormatError(f"{path}: unknown encoding {encoding!r}; upgrade fastdata")
+            raise PackFormatError(f"{self.root}: unknown encoding {encoding!r}; upgrade fastdata")
         self._encoding = encoding
         self._raw = encoding == "raw"
         self._alone = not self.pack.layout.names  # a record with one field is the image
@@ -64,6 +75,11 @@ class PackDataset(ImageDataset):
     def targets(self) -> NDArray[np.int64]:
         """The samples' classes by index: a read-only view of the pack's mapped table."""
         return self.pack.targets
+
+    @property
+    def shard_lengths(self) -> list[int]:
+        """How many samples each shard has, in the order of the samples."""
+        return self.pack.shard_lengths
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -97,7 +113,7 @@ class PackedImageFolder(PackDataset):
     all of them.
 
     Args:
-        path: the pack's directory.
+        path: the pack's directory, or its URL ("s3://…", "https://…", any that fsspec knows).
         transform: any callable; geometric transforms at its head are fused into decoding.
         target_transform: called with each target.
         seed: of the transforms' randomness; None draws one from torch's global generator, so
@@ -108,10 +124,18 @@ class PackedImageFolder(PackDataset):
             ImageNet's size, and other pixels. None keeps every pixel exact.
         verify: when records are compared with their checksums: at the "first-read" of each in a
             process, "always", or "never".
+        cache_dir: of a pack behind a URL, where downloaded files are kept, for all processes and
+            packs of this machine; None: ``$FASTDATA_CACHE``, or ``~/.cache/fastdata/shards``.
+        cache_limit: the most bytes that they have together, as a number or as "100GB"; those that
+            were not opened for the longest time are deleted. None: 100 GB, or four fifths of what
+            the disk has free.
+        storage_options: for fsspec: credentials, endpoint, and whatever else the protocol takes.
 
     Raises:
         PackNotFoundError: no pack at ``path``.
         PackFormatError: the pack is damaged.
+        RemoteError: the URL cannot be read.
+        CacheError: the cache cannot be written, or has no room.
         SampleError: (on reading) a sample cannot be read or decoded.
     """
 
@@ -125,6 +149,9 @@ class PackedImageFolder(PackDataset):
         apply_exif_orientation: bool = False,
         decode_scale: Literal["auto"] | None = None,
         verify: Verify = "first-read",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             path,
@@ -134,6 +161,9 @@ class PackedImageFolder(PackDataset):
             apply_exif_orientation,
             decode_scale,
             verify,
+            cache_dir,
+            cache_limit,
+            storage_options,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index as as_int
 from typing import Any, Literal, SupportsIndex
 
@@ -53,11 +53,12 @@ class PackedDataset(PackDataset):
     ``collate_fn=fastdata.collate``.
 
     Args:
-        path: the pack's directory.
+        path: the pack's directory, or its URL.
         transform: as for ``PackedImageFolder``.
         fields: names of those wanted, to which "key" (the sample's name) and "index" may be added;
             what is not named is neither read nor decoded. None takes all fields.
-        seed, apply_exif_orientation, decode_scale, verify: as for ``PackedImageFolder``.
+        seed, apply_exif_orientation, decode_scale, verify, cache_dir, cache_limit,
+            storage_options: as for ``PackedImageFolder``.
 
     Attributes:
         fields: the kinds of the fields that samples have.
@@ -66,6 +67,7 @@ class PackedDataset(PackDataset):
         PackNotFoundError: no pack at ``path``.
         PackFormatError: the pack is damaged.
         OptionError: the pack has no such field.
+        RemoteError, CacheError: as for ``PackedImageFolder``.
         SampleError: (on reading) a sample cannot be read or decoded.
     """
 
@@ -79,13 +81,27 @@ class PackedDataset(PackDataset):
         apply_exif_orientation: bool = False,
         decode_scale: Literal["auto"] | None = None,
         verify: Literal["never", "first-read", "always"] = "first-read",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(path, transform, None, seed, apply_exif_orientation, decode_scale, verify)
+        super().__init__(
+            path,
+            transform,
+            None,
+            seed,
+            apply_exif_orientation,
+            decode_scale,
+            verify,
+            cache_dir,
+            cache_limit,
+            storage_options,
+        )
         known = self.pack.fields
         self._names = list(known) if fields is None else list(fields)
         unknown = [name for name in self._names if name not in known and name not in _EXTRA]
         if unknown:
-            raise OptionError(f"{path} has no field {unknown[0]!r}, but {', '.join(known)}")
+            raise OptionError(f"{self.root} has no field {unknown[0]!r}, but {', '.join(known)}")
         self.fields: dict[str, Field] = {n: known[n] for n in self._names if n in known}
 
     def __getitem__(self, index: SupportsIndex) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .shards import PackReader
@@ -47,17 +47,30 @@ class PackInfo:
         return "\n".join(lines)
 
 
-def pack_info(path: str | os.PathLike[str]) -> PackInfo:
+def pack_info(
+    path: str | os.PathLike[str],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> PackInfo:
     """Summarise a pack from its manifest and table.
+
+    Args:
+        path: the pack's directory, or its URL, of which no shard is read.
+        cache_dir, cache_limit, storage_options: as for ``PackedImageFolder``.
 
     Raises:
         PackNotFoundError: there is no pack at ``path``.
         PackFormatError: it is damaged.
+        RemoteError, CacheError: as for ``PackedImageFolder``.
     """
-    reader = PackReader(Path(path))
+    reader = PackReader(
+        path, cache_dir=cache_dir, cache_limit=cache_limit, storage_options=storage_options
+    )
     manifest, table = reader.manifest, reader.table
     return PackInfo(
-        path=os.fspath(path),
+        path=os.fspath(reader.path),
         version=manifest.version,
         samples=manifest.samples,
         classes=manifest.classes,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -25,15 +23,12 @@ from .packing import PackSettings
 from .parallel import available_cores
 from .publish import check_destination
 from .shards import storage as known_storage
+from .sizes import parse_size
 from .sources import Source
 from .sources.image_folder import list_image_folder
 from .sources.samples import Stream, samples_of
 from .sources.table import list_table
 from .workspace import published
-
-_UNITS = {"": 1, "B": 1}
-_UNITS |= {f"{p}B": 1000 ** (i + 1) for i, p in enumerate("kMGT")}
-_UNITS |= {f"{p}iB": 1024 ** (i + 1) for i, p in enumerate("KMGT")}
 
 
 class PackOptions(TypedDict, total=False):
@@ -179,16 +174,3 @@ def _usable(settings: EncodeSettings) -> EncodeSettings:
         stacklevel=4,
     )
     return replace(settings, encoding="keep")
-
-
-def parse_size(size: int | str) -> int:
-    """Bytes from a number or from text such as "1GiB", "500 MB" or "4096"; else OptionError."""
-    text = str(size)
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2] not in _UNITS:
-        units = " ".join(filter(None, _UNITS))
-        raise OptionError(f"a size is a number of bytes, or one with {units}; got {text!r}")
-    value = int(Fraction(match[1]) * _UNITS[match[2]])
-    if value < 1:
-        raise OptionError(f"a shard's size must be >= 1 byte, got {text!r}")
-    return value

@@ -59,7 +59,7 @@ def unpack(
     If it is stopped, the same call goes on.
 
     Args:
-        path: the pack.
+        path: the pack, or its URL.
         dst: a new path.
         to: "folder", "csv" or "tar".
         quiet: no progress bar, which otherwise shows where standard error is a terminal.
@@ -73,11 +73,12 @@ def unpack(
     """
     if to not in FORMATS:
         raise OptionError(f"to must be one of {', '.join(FORMATS)}; got {to!r}")
-    place, target = Path(path), Path(dst)
-    reader = PackReader(place, verify="always")
+    target = Path(dst)
+    reader = PackReader(path, verify="always")
     if os.path.lexists(target):
         raise PackExistsError(f"{target} exists; unpack to a new path")
-    check_destination([place], target)
+    if isinstance(reader.path, Path):
+        check_destination([reader.path], target)
     job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
     try:
         with (

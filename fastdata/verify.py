@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from .fields import TARGET
 from .masks import decode_mask
 from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import available_cores, ordered_map
+from .remote import LocalPlace, Place, ShardCache, open_place
 from .sample import EncodedImage
 from .shards import FileEntry, PackReader, ShardEntry
 from .shards._files import open_regular, sha256_file
-from .shards.manifest import KEY_OFFSETS, REJECTIONS, Manifest
+from .shards.manifest import KEY_OFFSETS, REJECTIONS
+from .shards.pack_files import LocalFiles, PackFiles, RemoteFiles
 
 _CHANGED = "the file's SHA-256 is not the one in pack.json"
 _CHUNK = 64
@@ -34,13 +37,13 @@ class VerifyReport:
     """What verifying found.
 
     Attributes:
-        path: the pack.
+        path: the pack's directory, or its URL.
         samples: records checked.
         bytes: their size.
         problems: one line for each fault; empty for a sound pack.
     """
 
-    path: Path
+    path: Path | str
     samples: int
     bytes: int
     problems: list[str]
@@ -62,54 +65,127 @@ def verify_pack(
     deep: bool = False,
     workers: int | None = None,
     quiet: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> VerifyReport:
     """Check the pack's structure, its counts, every record's CRC-32 and every file's SHA-256.
 
     No byte of a pack can change without being found: the files' checksums stand in pack.json,
     and its own stands in its last line.
 
+    Of a pack behind a URL every file is downloaded, one shard after the other, into a temporary
+    directory, which needs room for two of them. The local cache is neither trusted nor filled.
+
     Args:
-        path: the pack.
+        path: the pack, or its URL.
         deep: decode every image and mask, too, and parse every other value.
         workers: threads; default: the cores this process may use.
         quiet: no progress bars, which otherwise show where standard error is a terminal.
+        storage_options: as for ``PackedImageFolder``.
 
     Raises:
         PackNotFoundError: there is no pack at ``path``.
         PackFormatError: its pack.json is damaged.
+        RemoteError: the URL cannot be read.
     """
-    place = Path(path)
-    manifest = Manifest.read(place)
-    with ThreadPoolExecutor(workers or available_cores(), "fastdata-verify") as pool:
-        problems = list(_bad_files(place, manifest, pool, quiet))
-        try:
-            reader = PackReader(place)
-        except FastdataError as error:
-            return VerifyReport(place, 0, 0, [*problems, f"no record can be read: {error}"])
-        problems += _bad_rows(reader)
-        with quiet_opencv(), single_threaded_opencv:
-            problems += _bad_records(reader, pool, deep, quiet)
-    return VerifyReport(place, len(reader), int(reader.table["bytes"].sum(dtype="i8")), problems)
-
-
-def _bad_files(
-    place: Path, manifest: Manifest, pool: ThreadPoolExecutor, quiet: bool
-) -> Iterator[str]:
-    entries = manifest.entries
-    total = sum(entry.bytes for entry in entries)
+    place = open_place(path, **(storage_options or {}))
+    threads = workers or available_cores()
     with (
-        tqdm(total=total, unit="B", unit_scale=True, disable=True if quiet else None) as bar,
-        closing(ordered_map(pool, lambda entry: _fault(place, entry), entries, 64)) as results,
+        _files_of(place) as files,
+        ThreadPoolExecutor(threads, "fastdata-verify") as pool,
+        quiet_opencv(),
+        single_threaded_opencv,
     ):
-        for entry, fault in results:
-            if fault is not None:
-                yield f"{entry.file}: {fault}"
-            bar.update(entry.bytes)
+        return _Check(files, pool, deep, quiet).run()
 
 
-def _fault(place: Path, entry: FileEntry | ShardEntry) -> str | None:
-    file = place / entry.file
+@contextmanager
+def _files_of(place: Place) -> Iterator[PackFiles]:
+    """The files of a pack as they are in their place, whatever the cache may hold of them."""
+    if isinstance(place, LocalPlace):
+        yield LocalFiles(place.root)
+        return
+    with tempfile.TemporaryDirectory(prefix="fastdata-verify-") as directory:
+        manifest = RemoteFiles(place, ShardCache(directory)).manifest()
+        side = sum(entry.bytes for entry in manifest.files.values())
+        most = side + 2 * max((shard.bytes for shard in manifest.shards), default=0)
+        yield RemoteFiles(place, ShardCache(directory, most))
+
+
+class _Check:
+    """Checks one pack."""
+
+    def __init__(self, files: PackFiles, pool: ThreadPoolExecutor, deep: bool, quiet: bool) -> None:
+        self._files = files
+        self._pool = pool
+        self._deep = deep
+        self._disable = True if quiet else None
+        self._manifest = files.manifest()
+
+    def run(self) -> VerifyReport:
+        """All checks."""
+        manifest, path = self._manifest, self._files.path
+        local = isinstance(self._files, LocalFiles)
+        total = sum(entry.bytes for entry in manifest.entries)
+        with (
+            tqdm(total=total, unit="B", unit_scale=True, disable=self._disable) as bytes_bar,
+            tqdm(total=manifest.samples, unit="img", disable=self._disable) as bar,
+        ):
+            first = manifest.entries if local else list(manifest.files.values())
+            problems = list(self._bad_files(first, bytes_bar))
+            try:
+                reader = PackReader.of(self._files)
+            except FastdataError as error:
+                problems.append(f"no record can be read: {error}")
+                return VerifyReport(path, 0, 0, problems)
+            problems += _bad_rows(reader)
+            if local:
+                problems += self._bad_records(reader, range(len(reader)), bar)
+            else:
+                problems += self._bad_shards(reader, bytes_bar, bar)
+        size = int(reader.table["bytes"].sum(dtype="i8"))
+        return VerifyReport(path, len(reader), size, problems)
+
+    def _bad_files(
+        self, entries: Sequence[FileEntry | ShardEntry], bar: tqdm[Any]
+    ) -> Iterator[str]:
+        def check(entry: FileEntry | ShardEntry) -> str | None:
+            return _fault(self._files, entry)
+
+        with closing(ordered_map(self._pool, check, entries, 64)) as results:
+            for entry, fault in results:
+                if fault is not None:
+                    yield f"{entry.file}: {fault}"
+                bar.update(entry.bytes)
+
+    def _bad_shards(
+        self, reader: PackReader, bytes_bar: tqdm[Any], bar: tqdm[Any]
+    ) -> Iterator[str]:
+        """Faults of shards that are downloaded one after the other, and of their records."""
+        for shard in self._manifest.shards:
+            faults = list(self._bad_files([shard], bytes_bar))
+            yield from faults
+            if faults:  # nothing is kept of it: each record would be another download
+                bar.update(shard.count)
+                continue
+            yield from self._bad_records(reader, range(shard.first, shard.first + shard.count), bar)
+
+    def _bad_records(self, reader: PackReader, samples: range, bar: tqdm[Any]) -> Iterator[str]:
+        def check(part: range) -> list[str]:
+            return list(_problems(reader, part, self._deep))
+
+        parts = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
+        with closing(ordered_map(self._pool, check, parts, 64)) as results:
+            for part, found in results:
+                yield from found
+                bar.update(len(part))
+
+
+def _fault(files: PackFiles, entry: FileEntry | ShardEntry) -> str | None:
     try:
+        if not isinstance(files, LocalFiles):
+            files.map(entry)  # which checks it
+            return None
+        file = files.directory / entry.file
         if not os.path.lexists(file):
             return "the file is missing"
         descriptor = open_regular(file)
@@ -120,6 +196,8 @@ def _fault(place: Path, entry: FileEntry | ShardEntry) -> str | None:
         return None if sha256_file(file) == entry.sha256 else _CHANGED
     except PackFormatError as error:
         return str(error)
+    except FastdataError:
+        raise  # the network's fault is not one of the pack
     except OSError as error:
         return f"the file cannot be read: {error.strerror or error}"
 
@@ -136,31 +214,15 @@ def _bad_rows(reader: PackReader) -> Iterator[str]:
         yield f"{manifest.files[KEY_OFFSETS].file}: the offsets do not ascend"
     entry = manifest.files[REJECTIONS]
     try:
-        lines = (reader.path / entry.file).read_bytes().count(b"\n")
-    except OSError:
+        lines = bytes(reader.files.map(entry)).count(b"\n")
+    except PackFormatError:
         return
     if lines != manifest.rejected:
         yield f"{entry.file}: expected {manifest.rejected} lines, found {lines}"
 
 
-def _bad_records(
-    reader: PackReader, pool: ThreadPoolExecutor, deep: bool, quiet: bool
-) -> Iterator[str]:
-    def check(start: int) -> list[str]:
-        return list(_problems(reader, start, min(start + _CHUNK, len(reader)), deep))
-
-    starts = range(0, len(reader), _CHUNK)
-    with (
-        tqdm(total=len(reader), unit="img", disable=True if quiet else None) as bar,
-        closing(ordered_map(pool, check, starts, 64)) as results,
-    ):
-        for start, found in results:
-            yield from found
-            bar.update(min(_CHUNK, len(reader) - start))
-
-
-def _problems(reader: PackReader, start: int, stop: int, deep: bool) -> Iterator[str]:
-    for index in range(start, stop):
+def _problems(reader: PackReader, samples: range, deep: bool) -> Iterator[str]:
+    for index in samples:
         try:
             reader.keys[index]
             record = reader.read(index)

@@ -9,7 +9,7 @@ import fastdata
 
 ORDER = [
     # L0
-    "version", "errors", "closable", "checksum", "fields", "sample",
+    "version", "errors", "closable", "checksum", "sizes", "fields", "sample",
     "plan", "jit", "permutation", "worker", "delivery",
     # L1
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",

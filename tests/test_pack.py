@@ -27,8 +27,8 @@ from fastdata.errors import (
     PackingError,
     SourceError,
 )
-from fastdata.pack import parse_size
 from fastdata.shards import PackReader
+from fastdata.sizes import parse_size
 
 
 def pack(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:

@@ -72,6 +72,10 @@ class ShardCache:
         """What all files have together; of a download in progress, what it will have."""
         return sum(file.size for file in self._shelf.files())
 
+    def path(self, sha256: str) -> Path:
+        """Where a shard is if it is there; it may be evicted at any time."""
+        return self._shelf.path(sha256)
+
     @contextmanager
     def open(self, place: Place, name: str, size: int, sha256: str) -> Iterator[Path]:
         """A shard's file, which is not evicted during the block.

@@ -36,6 +36,9 @@ class Place(ABC):
     def describe(self, name: str = "") -> str:
         """The place, or a file in it, for messages: without passwords."""
 
+    def __str__(self) -> str:
+        return self.describe()
+
     @abstractmethod
     def local_path(self, name: str) -> Path | None:
         """The file itself, if it lies in a local directory; whether it exists is not checked."""

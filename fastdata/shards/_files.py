@@ -100,11 +100,11 @@ def map_file(path: Path, expected: int | None = None) -> memoryview:
         os.close(descriptor)
 
 
-def map_npy(
-    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], expected: int | None = None
+def as_npy(
+    view: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], path: str
 ) -> NDArray[Any]:
-    """An .npy file as a read-only mapped array; PackFormatError if it is not exactly this one."""
-    view = map_file(path, expected)
+    """The bytes of an .npy file as a read-only array; PackFormatError, which names ``path``, if
+    they are not exactly this one."""
     stream = io.BytesIO(view[:_LONGEST_NPY_HEADER])
     try:
         if np.lib.format.read_magic(stream) != (1, 0):

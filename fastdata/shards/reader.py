@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_right
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from ..checksum import crc32
 from ..errors import OptionError, PackFormatError
 from ..fields import TARGET, Field
 from ..sample import TABLE_DTYPE, KeyTable
-from ._files import allow_open_files, map_file, map_npy
+from ._files import allow_open_files, as_npy
 from .columns import RecordLayout, column_types, parse_value
 from .manifest import KEY_OFFSETS, KEYS, TABLE, Manifest, column_role
+from .pack_files import PackFiles, pack_files
 
 VERIFY = ("never", "first-read", "always")
 _ATTEMPTS = 10
@@ -32,12 +35,20 @@ class PackReader:
     again where it arrives, with as many samples as it had. Views that ``read`` returns stay valid
     as long as they live.
 
+    Of a pack behind a URL the table, the keys and the columns are downloaded into the local cache
+    at opening, and each shard when it is first read; all are checked against pack.json. A shard
+    that the cache evicts is let go of when the next one is mapped, and downloaded again if it is
+    read again.
+
     Args:
-        path: the pack's directory.
+        path: the pack's directory, or its URL.
         verify: whether ``read`` compares records with their CRC-32: "never", at the "first-read"
             of each in this process, or "always".
+        cache_dir, cache_limit, storage_options: see ``pack_files``.
 
     Attributes:
+        path: the pack's directory, or its URL without a password.
+        files: where the pack's files are.
         manifest: the content of pack.json.
         fields: the kinds of the samples' fields, the image first.
         table: mapped array of ``TABLE_DTYPE``, one row a sample, read-only.
@@ -50,25 +61,48 @@ class PackReader:
     Raises:
         PackNotFoundError: no pack at ``path``.
         PackFormatError: the pack is damaged.
-        OptionError: ``verify`` is none of the three.
+        OptionError: ``verify`` is none of the three, or an option is wrong.
+        RemoteError: the URL cannot be read.
+        CacheError: the cache cannot be written, or is full of files in use.
     """
 
-    def __init__(self, path: str | os.PathLike[str], verify: str = "never") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        verify: str = "never",
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         if verify not in VERIFY:
             raise OptionError(f"verify must be one of {', '.join(VERIFY)}; got {verify!r}")
-        self.path = Path(path)
+        self.files: PackFiles = pack_files(path, cache_dir, cache_limit, storage_options)
         self.verify = verify
         self._open()
 
+    @classmethod
+    def of(cls, files: PackFiles, verify: str = "never") -> Self:
+        """A reader of a pack whose files are known."""
+        reader = cls.__new__(cls)
+        reader.files, reader.verify = files, verify
+        reader._open()
+        return reader
+
+    @property
+    def path(self) -> Path | str:
+        """Where the pack is."""
+        return self.files.path
+
     def _open(self, samples: int | None = None) -> None:
         for attempt in range(_ATTEMPTS):
-            manifest = Manifest.read(self.path)
+            manifest = self.files.manifest()
             try:
                 self._map(manifest)
                 break
             except PackFormatError:
                 # Samples that are being appended replace the side files, then delete the old ones.
-                if attempt == _ATTEMPTS - 1 or Manifest.read(self.path) == manifest:
+                if attempt == _ATTEMPTS - 1 or self.files.manifest() == manifest:
                     raise
         self.manifest = manifest
         if samples is not None:
@@ -92,6 +126,12 @@ class PackReader:
         self._checked = bytearray(len(self) // 8 + 1 if self.verify == "first-read" else 0)
         allow_open_files(len(self.manifest.shards))
 
+    @property
+    def shard_lengths(self) -> list[int]:
+        """How many samples each shard has; none of those appended since this was pickled."""
+        counts = [min(shard.count, len(self) - shard.first) for shard in self.manifest.shards]
+        return [count for count in counts if count > 0]
+
     def __len__(self) -> int:
         return self.manifest.samples
 
@@ -110,8 +150,8 @@ class PackReader:
         record = shard[start : start + size]
         if len(record) != size:
             raise PackFormatError(
-                f"{self._shard_path(number)}: record {index} should be {size} bytes at {start}, "
-                f"but the file has {len(shard)}"
+                f"{self.files.describe(self.manifest.shards[number])}: record {index} should be "
+                f"{size} bytes at {start}, but the file has {len(shard)}"
             )
         if self.verify != "never":
             self._check(index, record)
@@ -163,10 +203,10 @@ class PackReader:
             self._shards = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "verify": self.verify, "samples": len(self)}
+        return {"files": self.files, "verify": self.verify, "samples": len(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self.verify = state["path"], state["verify"]
+        self.files, self.verify = state["files"], state["verify"]
         self._open(state["samples"])
 
     def _check(self, index: int, record: memoryview) -> None:
@@ -188,10 +228,10 @@ class PackReader:
         self.table: NDArray[np.void] = self._npy(manifest, TABLE, TABLE_DTYPE, (samples,))
         offsets = self._npy(manifest, KEY_OFFSETS, np.dtype("<i8"), (samples + 1,))
         entry = manifest.files[KEYS]
-        blob = np.frombuffer(map_file(self.path / entry.file, entry.bytes), np.uint8)
+        blob = np.frombuffer(self.files.map(entry), np.uint8)
         if offsets[0] != 0 or offsets[-1] != len(blob):
             raise PackFormatError(
-                f"{self.path / entry.file}: expected {offsets[-1]} bytes, found {len(blob)}"
+                f"{self.files.describe(entry)}: expected {offsets[-1]} bytes, found {len(blob)}"
             )
         self.keys = KeyTable(offsets, blob)
         self.columns: dict[str, NDArray[Any]] = {
@@ -203,7 +243,7 @@ class PackReader:
         self, manifest: Manifest, role: str, dtype: np.dtype[Any], shape: tuple[int, ...]
     ) -> NDArray[Any]:
         entry = manifest.files[role]
-        return map_npy(self.path / entry.file, dtype, shape, entry.bytes)
+        return as_npy(self.files.map(entry), dtype, shape, self.files.describe(entry))
 
     def _shorten(self, samples: int) -> None:
         """See only the samples that there were before others were appended."""
@@ -214,12 +254,10 @@ class PackReader:
         self.keys = KeyTable(self.keys.offsets[: samples + 1], self.keys.blob)
         self.columns = {name: column[:samples] for name, column in self.columns.items()}
 
-    def _shard_path(self, number: int) -> Path:
-        return self.path / self.manifest.shards[number].file
-
     def _map_shard(self, number: int) -> memoryview:
+        # Not under the lock: of several threads each may have a shard to wait for.
+        shard = self.files.map(self.manifest.shards[number])
         with self._lock:
-            if number not in self._shards:
-                expected = self.manifest.shards[number].bytes
-                self._shards[number] = map_file(self._shard_path(number), expected)
-            return self._shards[number]
+            for other in self.files.evicted(self._shards, self.manifest.shards):
+                del self._shards[other]
+            return self._shards.setdefault(number, shard)
