@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import Self, Unpack
@@ -76,7 +77,7 @@ def append(
     )
     run = _AppendRun(
         _with_classes(source, manifest.classes),
-        reader.path,
+        Path(path),
         settings,
         parse_size(options.get("shard_size", "1GiB")),
         first=_next_number(manifest),
@@ -159,7 +160,7 @@ class _AppendRun(PackRun):
     def clear_up(self) -> None:
         """Remove the side files that were replaced, too."""
         own = {entry.file for entry in self._old.manifest.entries}
-        for path in self._old.path.iterdir():
+        for path in self.target.iterdir():
             if path.name not in own and _SIDE_FILE.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         super().clear_up()
@@ -185,7 +186,7 @@ class _AppendRun(PackRun):
         generation = old.manifest.generation + 1
         with SideFiles(work.pack, self.settings.fields, generation) as side:
             side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
-            side.copy_rejected((old.path / old.manifest.files[REJECTIONS].file).read_bytes())
+            side.copy_rejected((self.target / old.manifest.files[REJECTIONS].file).read_bytes())
             side.reject(rejected)
             for part in parts:
                 side.add(part)

@@ -33,8 +33,10 @@ def scheduled(address: str | None) -> Iterator[Executor | None]:
             f"--scheduler needs Dask distributed: pip install 'fastdata[dask]' ({error})"
         ) from error
     try:
-        client = Client(address, timeout=_TIMEOUT, set_as_default=False)
+        client = Client(  # type: ignore[no-untyped-call]
+            address, timeout=_TIMEOUT, set_as_default=False
+        )
     except (OSError, ValueError) as error:
         raise PackingError(f"no Dask scheduler can be reached at {address}: {error}") from error
     with client:
-        yield client.get_executor(retries=_RETRIES, pure=False)
+        yield client.get_executor(retries=_RETRIES, pure=False)  # type: ignore[no-untyped-call]
