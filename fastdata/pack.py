@@ -151,6 +151,8 @@ def pack_image_folder(
         FastdataError: as ``pack``.
     """
     check_destination([Path(src)], Path(dst), options.get("overwrite", False))
+    if flat and allow_empty:
+        raise OptionError("allow_empty is about classes, which a flat folder does not have")
     if labels is None:
         return pack(list_image_folder(src, flat=flat, allow_empty=allow_empty), dst, **options)
     if flat or allow_empty:
