@@ -17,7 +17,7 @@ from .encode import EncodeSettings
 from .errors import OptionError, PackExistsError
 from .fields import TARGET
 from .operations import encoding_options
-from .pack import PackOptions, checked_workers
+from .pack import PackOptions, check_executor, check_on_error, checked_workers
 from .pack_report import PackReport
 from .pack_run import PackRun
 from .packing import PackSettings
@@ -50,7 +50,7 @@ def append(
 
     Args:
         path: the pack.
-        samples: as for ``pack``; they must have the pack's fields.
+        samples: as for ``pack``; they must have the pack's fields, and tuples their order.
         options: as for ``pack``, less storage, encoding and overwrite, which the pack determines.
 
     Returns:
@@ -65,7 +65,9 @@ def append(
         raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
     reader = PackReader(path)
     manifest = reader.manifest
+    check_on_error(options.get("on_error", "quarantine"))
     source = samples if isinstance(samples, Source) else samples_of(samples, manifest.fields)
+    check_executor(source, options.get("executor"))
     if {name: str(field) for name, field in source.fields.items()} != manifest.fields:
         found = {name: str(field) for name, field in source.fields.items()}
         raise OptionError(f"{path} has the fields {manifest.fields}, the samples have {found}")
@@ -131,13 +133,11 @@ class _ReclassedSource(Source):
 
 
 def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Stream:
-    if isinstance(source, Stream):
-        if source.classes and source.classes != classes:
-            raise OptionError("the samples have other classes than the pack: give classes=")
-        source.use_classes(classes)
-        return source
     known = set(classes)
     merged = [*classes, *(name for name in source.classes if name not in known)]
+    if isinstance(source, Stream):
+        source.use_classes(merged)
+        return source
     return source if merged == source.classes else _ReclassedSource(source, merged)
 
 

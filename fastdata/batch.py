@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,19 @@ class SampleBatch(list[Any]):
         self.targets = targets
 
 
+class FieldSample(dict[str, Any]):
+    """A sample as a dict of named fields, which knows the kinds of those that a pack gave."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: dict[str, Field]) -> None:
+        super().__init__()
+        self.fields = fields
+
+    def __reduce__(self) -> Any:
+        return FieldSample, (self.fields,), None, None, iter(self.items())
+
+
 class FieldBatch(list[Any]):
     """A list of samples that are dicts of named fields.
 
@@ -43,7 +56,7 @@ class FieldBatch(list[Any]):
 
     def __init__(
         self,
-        samples: list[dict[str, Any]],
+        samples: Sequence[dict[str, Any]],
         fields: dict[str, Field],
         fused: str | None = None,
         images: torch.Tensor | None = None,
@@ -63,7 +76,9 @@ class FieldBatch(list[Any]):
         if field is None:
             return values if name == "key" else torch.tensor(values)
         if field.kind in ("image", "mask"):
-            sizes = {tuple(value.shape) for value in values}
+            sizes = {
+                getattr(value, "shape", None) for value in values
+            }  # None: a foreign callable's
             return default_collate(values) if len(sizes) == 1 else values
         if field.in_record:
             return values
@@ -78,6 +93,8 @@ def collate(samples: list[Any]) -> Any:
     """
     if isinstance(samples, FieldBatch):
         return samples.collated()
+    if samples and all(isinstance(sample, FieldSample) for sample in samples):
+        return FieldBatch(samples, samples[0].fields).collated()  # one by one, by a ConcatDataset
     if not isinstance(samples, SampleBatch):
         return default_collate(samples)
     return [samples.images, default_collate(samples.targets)]

@@ -11,7 +11,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 import torch
 
-from .batch import BatchBuffer, FieldBatch
+from .batch import BatchBuffer, FieldBatch, FieldSample
 from .boxes import orient_boxes, transform_boxes
 from .dataset import PackDataset
 from .decode import decode
@@ -136,7 +136,7 @@ class PackedDataset(PackDataset):
 
     def _read_fields(
         self, index: int, buffer: BatchBuffer | None = None, row: int = 0
-    ) -> dict[str, Any]:
+    ) -> FieldSample:
         self._shared.reading[this_worker.slot] = index
         start = time.perf_counter()
         try:
@@ -151,11 +151,11 @@ class PackedDataset(PackDataset):
 
     def _decoded(
         self, index: int, record: memoryview, buffer: BatchBuffer | None, row: int
-    ) -> dict[str, Any]:
+    ) -> FieldSample:
         rng = sample_generator(self.seed, self.epoch, index)
         first = self._encoded(index, record)
         plan = self._pipeline.plan(*first.oriented_size, rng)
-        sample: dict[str, Any] = {}
+        sample = FieldSample(self.fields)
         for name in self._names:
             field = self.fields.get(name)
             if field is None:
@@ -205,4 +205,4 @@ class PackedDataset(PackDataset):
 def _tensor(array: Any) -> torch.Tensor:
     """A tensor of an ndarray; what torch can hardly compute with becomes the next larger type."""
     wider = {"uint16": np.int32, "uint32": np.int64}.get(np.asarray(array).dtype.name)
-    return torch.from_numpy(np.ascontiguousarray(array, wider))
+    return torch.from_numpy(np.asarray(array, wider, order="C"))

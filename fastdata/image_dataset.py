@@ -259,14 +259,18 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
 
 
 def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
-    """fastdata's datasets in ``dataset``, through wrappers such as ``Subset``."""
+    """fastdata's datasets in ``dataset``, through wrappers such as ``Subset``, each once."""
+    yield from {id(found): found for found in _image_datasets(dataset)}.values()
+
+
+def _image_datasets(dataset: Any) -> Iterator[ImageDataset]:
     if isinstance(dataset, ImageDataset):
         yield dataset
         return
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     for part in inner if isinstance(inner, (list, tuple)) else ():
         if part is not None and part is not dataset:
-            yield from image_datasets(part)
+            yield from _image_datasets(part)
 
 
 def _row(buffer: BatchBuffer | None, row: int, plan: Plan | None) -> Image | None:

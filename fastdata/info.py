@@ -7,17 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .shards import PackReader
 
 
 @dataclass(frozen=True, slots=True)
 class PackInfo:
-    """A summary of a pack; sizes in bytes, heights and widths in pixels."""
+    """A summary of a pack; sizes in bytes, heights and widths in pixels.
+
+    ``class_counts`` has the number of samples of each class, in the order of ``classes``.
+    """
 
     path: str
     version: int
     samples: int
     classes: list[str]
+    class_counts: list[int]
     rejected: int
     storage: str
     encoding: dict[str, Any]
@@ -32,10 +39,12 @@ class PackInfo:
     def __str__(self) -> str:
         settings = ", ".join(f"{k} {v}" for k, v in self.encoding.items() if k != "name")
         names = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
+        counts = sorted(self.class_counts)
         lines = [
             f"{self.path} (format {self.version})",
             f"samples   {self.samples} ({self.rejected} rejected when packed)",
             f"classes   {len(self.classes)}{': ' + names if names else ''}",
+            *([f"per class {counts[0]} to {counts[-1]} samples"] if counts else []),
             f"fields    {', '.join(f'{name}: {kind}' for name, kind in self.fields.items())}",
             f"encoding  {self.encoding['name']}{' (' + settings + ')' if settings else ''}",
             f"storage   {self.storage}, {self.shards} shard{'s' * (self.shards != 1)}",
@@ -74,6 +83,7 @@ def pack_info(
         version=manifest.version,
         samples=manifest.samples,
         classes=manifest.classes,
+        class_counts=_class_counts(reader.targets, len(manifest.classes)),
         rejected=manifest.rejected,
         storage=manifest.storage,
         encoding=manifest.encoding,
@@ -85,3 +95,9 @@ def pack_info(
         mean_height=float(table["height"].mean()) if len(table) else 0.0,
         mean_width=float(table["width"].mean()) if len(table) else 0.0,
     )
+
+
+def _class_counts(targets: NDArray[np.int64], classes: int) -> list[int]:
+    known = targets[(targets >= 0) & (targets < classes)]
+    counts: list[int] = np.bincount(known, minlength=classes).tolist()
+    return counts

@@ -115,11 +115,9 @@ def pack(
     known_storage(storage)
     size = parse_size(shard_size)
     workers = checked_workers(workers)
-    if on_error not in ("quarantine", "fail"):
-        raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
+    check_on_error(on_error)
     source = samples if isinstance(samples, Source) else samples_of(samples, fields, classes)
-    if executor is not None and isinstance(source, Stream):
-        raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
+    check_executor(source, executor)
     settings = PackSettings(source.fields, encode, storage, on_error == "fail")
     run = PackRun(source, Path(dst), settings, size, overwrite)
     return run.run(workers, executor, restart, quiet)
@@ -150,6 +148,8 @@ def pack_image_folder(
     """
     if published(Path(dst)) is None:  # else the run itself looks at it
         check_destination([Path(src)], Path(dst), options.get("overwrite", False))
+    if flat and allow_empty:
+        raise OptionError("allow_empty is about classes, which a flat folder does not have")
     if labels is None:
         return pack(list_image_folder(src, flat=flat, allow_empty=allow_empty), dst, **options)
     if flat or allow_empty:
@@ -163,6 +163,18 @@ def checked_workers(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be >= 1, got {workers}")
     return workers or available_cores()
+
+
+def check_on_error(on_error: str) -> None:
+    """OptionError if there is no such way."""
+    if on_error not in ("quarantine", "fail"):
+        raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
+
+
+def check_executor(source: Source | Stream, executor: Executor | None) -> None:
+    """OptionError if the source cannot be cut into shards beforehand, as an executor needs it."""
+    if executor is not None and isinstance(source, Stream):
+        raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
 
 
 def _usable(settings: EncodeSettings) -> EncodeSettings:

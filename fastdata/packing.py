@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encode import EncodeSettings
-from .errors import DecodeError, PackingError, SourceError
+from .errors import DecodeError, FastdataError, PackingError, SourceError
 from .fields import Field
 from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import ordered_map
@@ -97,12 +97,23 @@ def expansion(source: Source, settings: PackSettings) -> float:
         return 1.0
     read = written = 0
     for index in np.unique(np.linspace(0, len(source) - 1, _ESTIMATE_FROM).astype(int)).tolist():
-        result = encoded(source.item(index), settings)
+        result = encoded(_item(source, index), settings)
         if isinstance(result, Record):
             read += int(source.sizes[index])
             written += len(result.data)
     # Two digits, so that nothing depends on the last bit of a sum.
     return float(f"{written / read:.1e}") if read and written else 1.0
+
+
+def _item(source: Source, index: int) -> Item:
+    """A sample; an OSError of its source must not look like one of the disk written to."""
+    try:
+        return source.item(index)
+    except FastdataError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"{source.keys[index]}: cannot be read: {reason}") from error
 
 
 def encoded(item: Item, settings: PackSettings) -> Record | Bad:
@@ -213,7 +224,7 @@ def pack_source(
     """
 
     def encode_at(place: tuple[int, int]) -> Record | Bad:
-        result = encoded(source.item(place[1]), settings)
+        result = encoded(_item(source, place[1]), settings)
         if isinstance(result, Bad) and source.has_vanished(place[1]):
             raise SourceError(
                 f"{result.rejection.key}: it was there when the source was listed, and is gone"

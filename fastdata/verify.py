@@ -206,7 +206,7 @@ def _bad_rows(reader: PackReader) -> Iterator[str]:
     """Counts and ranges that a checksum cannot know."""
     manifest, targets = reader.manifest, reader.targets
     known = len(manifest.classes)
-    for index in np.flatnonzero((targets < 0) | (targets >= known)) if known else ():
+    for index in np.flatnonzero((targets < -1) | (targets >= known)) if known else ():  # −1: none
         yield f"{_sample(reader, int(index))}: target {targets[index]}, there are {known} classes"
     for index in np.flatnonzero((reader.orientations < 1) | (reader.orientations > 8)):
         yield f"{_sample(reader, int(index))}: orientation {reader.orientations[index]}"

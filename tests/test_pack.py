@@ -331,7 +331,7 @@ class TestEncodings:
             ({"encoding": "jpeg", "check": "header"}, "does not decode"),
             ({"check": "header"}, "'sliceable' has to: choose encoding keep"),
             ({"workers": 0}, "workers must be >= 1, got 0"),
-            ({"flat": True, "labels": "labels.csv"}, "flat and labels"),
+            ({"flat": True, "labels": "labels.csv"}, "not with labels"),
             ({"flat": True, "allow_empty": True}, "allow_empty"),
         ],
     )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from contextlib import contextmanager
+from itertools import chain, count, islice
+from operator import index as as_int
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import IterableDataset
 
 from ..checksum import crc32
-from ..errors import EmptySourceError, OptionError, SourceError
+from ..errors import EmptySourceError, FastdataError, OptionError, SourceError
 from ..fields import TARGET, Field, parse_fields
 from ..folder import Listing
 from ..header import sniff
@@ -22,7 +25,7 @@ from .image_folder import FolderSource
 
 _IMAGE_NAMES = {"image", "img", "jpg", "jpeg", "png", "webp", "lq", "gt", "x"}
 _MASK_NAMES = {"mask", "masks", "segmentation", "seg", "semantic", "label_map"}
-_TARGET_NAMES = {"target", "label", "class", "cls", "y"}
+_OF_FILES = {"image": Field("image"), TARGET: Field("int")}
 
 
 class Stream:
@@ -53,10 +56,11 @@ class Stream:
         fields: Mapping[str, str | Field] | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
+        self.classes: list[str] = []
         self.use_classes([str(name) for name in classes or getattr(samples, "classes", None) or ()])
         found: Any = samples
         self._samples = found
-        self._indexed = hasattr(found, "__getitem__") and hasattr(found, "__len__")
+        self._indexed = _is_indexed(found)
         self.length: int | None = len(found) if self._indexed else None
         first = self._peek()
         if fields is None:
@@ -66,9 +70,10 @@ class Stream:
             self.fields, self._order = parse_fields(fields), list(fields)
 
     def use_classes(self, classes: Sequence[str]) -> None:
-        """Have other class names, by which targets may be given."""
+        """Have these class names, among them all that there were: a target keeps its name."""
+        self._class_index = {name: i for i, name in enumerate(classes)}
+        self._renumbered = [self._class_index[name] for name in self.classes]
         self.classes = list(classes)
-        self._class_index = {name: i for i, name in enumerate(self.classes)}
 
     def tasks(self) -> Iterator[Callable[[], Item]]:
         """For each sample a function that gives it, to be called in any thread."""
@@ -76,7 +81,13 @@ class Stream:
             for index in range(len(self._samples)):
                 yield _Indexed(self, index)
             return
-        for index, sample in enumerate(self._samples):
+        rest = iter(self._samples)
+        for index in count():
+            with _fetching(index):
+                try:
+                    sample = next(rest)
+                except StopIteration:
+                    return
             yield _Ready(self.as_item(index, sample))
 
     def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
@@ -96,21 +107,33 @@ class Stream:
 
     def sample(self, index: int) -> Item:
         """Sample ``index`` of what can be indexed."""
-        return self.as_item(index, self._samples[index])
+        with _fetching(index):
+            sample = self._samples[index]
+        return self.as_item(index, sample)
 
     def as_item(self, index: int, sample: Any) -> Item:
         """A sample in whichever form it came."""
         values = self._named(index, sample)
         key = values.pop("key", None)
-        target = values.get(TARGET)
+        if TARGET in values:
+            values[TARGET] = self._target(index, values[TARGET])
+        return Item(f"{index:08d}" if key is None else str(key), values)
+
+    def _target(self, index: int, target: Any) -> Any:
+        """A class by its number; what is neither name nor number as it is."""
         if isinstance(target, str):
             if target not in self._class_index:
                 raise SourceError(
                     f"sample {index}: target {target!r} is not one of {len(self.classes)} classes; "
                     "give their names as classes="
                 )
-            values[TARGET] = self._class_index[target]
-        return Item(f"{index:08d}" if key is None else str(key), values)
+            return self._class_index[target]
+        number, known = _integer(target), len(self._renumbered or self.classes)
+        if number is None or number == -1 or not known:
+            return target
+        if not 0 <= number < known:
+            raise SourceError(f"sample {index}: target {number}, but there are {known} classes")
+        return self._renumbered[number] if self._renumbered else number
 
     def _named(self, index: int, sample: Any) -> dict[str, Any]:
         if isinstance(sample, Item):
@@ -126,16 +149,47 @@ class Stream:
         return dict(zip(self._order, values, strict=True))
 
     def _peek(self) -> Any:
-        if self._indexed:
-            if not len(self._samples):
-                raise EmptySourceError("there are no samples")
-            return self._samples[0]
-        rest = iter(self._samples)
-        head = list(islice(rest, 1))
+        with _fetching(0):
+            if self._indexed:
+                if not len(self._samples):
+                    raise EmptySourceError("there are no samples")
+                return self._samples[0]
+            rest = iter(self._samples)
+            head = list(islice(rest, 1))
         if not head:
             raise EmptySourceError("there are no samples: the iterable is empty, or used up")
         self._samples = chain(head, rest)
         return head[0]
+
+
+def _is_indexed(samples: Any) -> bool:
+    """Whether samples are fetched by their number; OptionError if they are none at all."""
+    if isinstance(samples, (str, bytes, os.PathLike)):
+        raise OptionError(
+            f"expected samples, found the path {os.fsdecode(samples)!r}: pack_image_folder takes a "
+            "folder of images, and fastdata.sources.detect.open_source opens everything else"
+        )
+    if isinstance(samples, Mapping) or not (
+        hasattr(samples, "__iter__") or hasattr(samples, "__getitem__")
+    ):
+        raise OptionError(
+            "expected a dataset, a sequence or an iterable of samples, found "
+            f"{type(samples).__name__}"
+        )
+    if isinstance(samples, IterableDataset):  # its inherited __getitem__ only raises
+        return False
+    return hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+
+
+@contextmanager
+def _fetching(index: int) -> Iterator[None]:
+    """An OSError of the user's code must not look like one of the disk that is written to."""
+    try:
+        yield
+    except FastdataError:
+        raise
+    except OSError as error:
+        raise SourceError(f"sample {index} cannot be fetched: {error}") from error
 
 
 class _Indexed:
@@ -179,10 +233,16 @@ class Trace:
 def _summary(value: Any) -> Any:
     if isinstance(value, Item):
         return value.key, {name: _summary(part) for name, part in value.values.items()}
+    if isinstance(value, Mapping):
+        return {name: _summary(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_summary(part) for part in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return len(value), crc32(value)
-    if hasattr(value, "__array__"):
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):  # Pillow's
         array = np.ascontiguousarray(np.asarray(value))
+        if array.dtype.hasobject:
+            return array.shape, array.tolist()
         return array.shape, str(array.dtype), crc32(array.view(np.uint8).ravel())
     return value
 
@@ -201,12 +261,20 @@ def infer_fields(sample: Any) -> dict[str, str]:
         return {"image": "image"}
     if len(sample) == 1:
         return {"image": "image"}
-    if len(sample) == 2 and _kind(TARGET, sample[1]) in ("int", "str"):
+    if len(sample) == 2 and (isinstance(sample[1], str) or _integer(sample[1]) is not None):
         return {"image": "image", TARGET: "int"}
     raise OptionError(
         f"samples are tuples of {len(sample)}; say what they are, in order, such as "
         "fields={'image': 'image', 'mask': 'mask'}"
     )
+
+
+def _integer(value: Any) -> int | None:
+    """An integer of Python, NumPy or torch; None for anything else."""
+    try:
+        return as_int(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _kind(name: str, value: Any) -> str:
@@ -251,11 +319,13 @@ def samples_of(
     """What ``samples`` is: torchvision's folder datasets are their files, everything else a stream.
 
     Files are packed as they are; a dataset's samples would be pixels that were decoded already.
+    Where other fields than image and target are asked for, they are a stream, too.
     """
     listed: Any = getattr(samples, "samples", None)
     root = getattr(samples, "root", None)
     files = isinstance(listed, list) and bool(listed) and hasattr(samples, "loader")
-    if fields is not None or not files or root is None:
+    simple = fields is None or parse_fields(fields) == _OF_FILES
+    if not simple or not files or root is None:
         return Stream(samples, fields, classes)
     base = os.path.abspath(os.fspath(root))
     keys = (Path(os.path.relpath(path, base)).as_posix() for path, _ in listed)
