@@ -42,6 +42,7 @@ from .pack_report import PackReport
 from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
+from .shard_sampler import ShardShuffleSampler
 from .stats import LoaderStats
 from .unpack import unpack
 from .verify import VerifyReport, verify_pack
@@ -72,6 +73,7 @@ __all__ = [
     "RemoteError",
     "SampleError",
     "SampleFailure",
+    "ShardShuffleSampler",
     "SharedMemoryError",
     "ShuffleSampler",
     "SourceError",

@@ -23,6 +23,7 @@ from .failures import FailureLog
 from .image_dataset import image_datasets
 from .prefetch import CUDAPrefetcher
 from .progress import Indices, Progress
+from .read_ahead import read_ahead
 from .resume import restored, saved
 from .sampler import ShuffleSampler
 from .stats import LoaderStats, Meter
@@ -51,6 +52,8 @@ class DataLoaderX(DataLoader[T_co]):
     * Batches of fastdata's datasets are assembled in place, without a copy for collating.
     * Each iteration is the next epoch of fastdata's datasets, unless ``set_epoch`` chose one.
     * ``state_dict`` and ``load_state_dict`` stop and go on in the middle of an epoch.
+    * Of a pack behind a URL the next shards are downloaded while the current ones are read, where
+      the order of the shards is known: without ``shuffle``, or with a ``ShardShuffleSampler``.
     * ``on_error`` deals with samples that cannot be read, ``stats`` tells where the time went.
 
     With ``shuffle=True`` fastdata's datasets are shuffled by a ``ShuffleSampler``, which needs no
@@ -155,6 +158,7 @@ class DataLoaderX(DataLoader[T_co]):
         """Make what belongs to this loader's own iterations."""
         self._failures = FailureLog(self.on_error, self.max_errors)
         self._indices = Indices(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        self._indices.watcher = partial(read_ahead, self.dataset, self._indices.sampler)
         self._supply = Supply(self._indices)
         self._begun = False
         self._meter = Meter()

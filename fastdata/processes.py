@@ -225,6 +225,8 @@ def owned(iterator: Iterator[Delivery], persistent: bool) -> Iterator[Delivery]:
             yield delivery
             del delivery  # else the batch would live until the next one is there
     finally:
+        # What watches the sampler's indices is not to wait for the garbage collector.
+        getattr(getattr(iterator, "_sampler_iter", None), "close", bool)()
         if isinstance(iterator, ProcessIterator):
             iterator.end(persistent)
 

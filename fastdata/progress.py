@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
+from .closable import Closable
 from .delivery import Task
 from .sampler import RankSampler, ShuffleSampler
 
@@ -63,6 +64,16 @@ class Progress:
             self.done += 1
 
 
+class Watcher(Closable):
+    """Sees a batch's indices when it is handed out, long before it is used."""
+
+    def see(self, indices: Any) -> None:
+        """Look at the next batch's index or indices."""
+
+    def close(self) -> None:
+        """Forget them."""
+
+
 class Indices:
     """The sampler's batches as tasks; what torch's iterators take for the loader's sampler.
 
@@ -72,12 +83,14 @@ class Indices:
     Attributes:
         progress: of the epoch that the next ``iter`` begins; set before it.
         resumed: random state that the next epoch's sampler is to draw from.
+        watcher: called when an epoch has begun; what it makes is closed when all is handed out.
     """
 
     def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
         self.progress = Progress()
         self.resumed: Randomness | None = None
+        self.watcher: Callable[[], Watcher] = Watcher
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -93,10 +106,13 @@ class Indices:
         self, progress: Progress, first: int, had: set[int], batches: Iterator[Any] | None
     ) -> Iterator[Task]:
         rest = self._rest(first, progress) if batches is None else batches
-        for number, indices in enumerate(rest, first):
-            if number not in had:
-                progress.issued[number] = indices
-                yield Task(number, indices)
+        head = list(islice(rest, 1))  # now the sampler knows its epoch
+        with self.watcher() as watcher:
+            for number, indices in enumerate(chain(head, rest), first):
+                if number not in had:
+                    watcher.see(indices)
+                    progress.issued[number] = indices
+                    yield Task(number, indices)
 
     def _begun(self, progress: Progress) -> Iterator[Any]:
         """The sampler's batches from the first on; its ``iter`` is called here, as torch does."""

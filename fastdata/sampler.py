@@ -107,17 +107,25 @@ class RankSampler(Sampler[int]):
         if self._start == 0:
             self._length = _length(self.data_source)
         start, self._start = self._start, 0
+        yield from self._indices(self._positions(start, self._length))
+
+    def _indices(self, positions: range) -> Iterator[int]:
+        """The samples at these positions of the epoch that has just begun."""
         order = None
         if self.shuffle:
             order = Permutation(self._length, derived_seed(self.seed, self._epoch))
-        yield from _elements(order, self._length, self._positions(start, self._length))
+        return _elements(order, self._length, positions)
 
     def state_dict(self) -> dict[str, Any]:
         """What ``resume`` has to know about the epoch ``self.epoch``; equal on all ranks."""
         fresh = self._epoch_is_new and self._start == 0
         length = _length(self.data_source) if fresh else self._length
         state = {"epoch": self._epoch, "seed": self.seed, "length": length}
-        return {**state, "shuffle": self.shuffle, "cover": self.cover}
+        return {**state, **self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        """What has to be the same where a state is resumed, besides the length."""
+        return {"shuffle": self.shuffle, "cover": self.cover}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Run the state's epoch next, from its start: ``resume`` at position 0."""
@@ -139,7 +147,7 @@ class RankSampler(Sampler[int]):
                 described; then nothing has changed.
         """
         length = _length(self.data_source)
-        own = {"length": length, "shuffle": self.shuffle, "cover": self.cover}
+        own = {"length": length, **self._settings()}
         start = _start(state, position, {"epoch", "seed"}, own)
         seed = checked_seed(state["seed"])
         self._positions(start, length)
@@ -149,14 +157,17 @@ class RankSampler(Sampler[int]):
     def _positions(self, start: int, length: int) -> range:
         """Where this rank's samples are in the global order, from ``start`` on."""
         rank, replicas = self._place or _place_of_process()
-        end = length if self.cover == "exact" else length - length % replicas
-        if self.cover == "pad" and end < length:
-            end += replicas
+        end = self._end(length, replicas)
         if start >= min(length, end):
             return range(0)  # whatever a run with more or fewer ranks has added or left out
         if start % replicas:
             raise OptionError(f"position {start} is no multiple of {replicas} ranks, nor the end")
         return range(start + rank, end, replicas)
+
+    def _end(self, length: int, replicas: int) -> int:
+        """How many samples all ranks together take in an epoch."""
+        end = length if self.cover == "exact" else length - length % replicas
+        return end + replicas if self.cover == "pad" and end < length else end
 
 
 class ShuffleSampler(RandomSampler):

@@ -16,12 +16,12 @@ ORDER = [
     "channels", "endings", "folder", "remote", "shards", "publish",
     "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
     "workspace", "transforms", "batch",
-    "sampler", "progress", "stats", "failures", "epoch",
+    "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
     "packing", "pack_report", "pack_run", "pack", "operations", "append", "verify",
     "unpack_values", "unpack_tar", "unpack", "info",
     "image_dataset", "dataset", "fields_dataset",
-    "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
+    "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     # L3
     "scheduler", "cli_arguments", "cli", "__init__", "__main__",
 ]  # fmt: skip

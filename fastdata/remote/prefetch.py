@@ -106,6 +106,14 @@ class Prefetcher(Closable):
         with self._held(future) or self._crew.hold(entry) as pin:
             yield pin.path
 
+    def release(self, number: int) -> None:
+        """Let go of a shard that is not going to be opened here; the next one takes its turn."""
+        with self._lock:
+            future = self._waiting.pop(number, None)
+            self._fill()
+        if future is not None:
+            _give_up(future)
+
     def close(self) -> None:
         """Give up what is being downloaded, and let go of what is not yet opened."""
         if os.getpid() != self._pid:
@@ -115,8 +123,7 @@ class Prefetcher(Closable):
             self._order = iter(())
             waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            future.cancel()
-            future.add_done_callback(_let_go)
+            _give_up(future)
         self._crew.join(_SECONDS_TO_END)
 
     def _fill(self) -> None:
@@ -207,6 +214,11 @@ class _Crew:
             future.set_exception(error)
         else:
             future.set_result(pin)
+
+
+def _give_up(future: Future[Pin | None]) -> None:
+    future.cancel()
+    future.add_done_callback(_let_go)
 
 
 def _let_go(future: Future[Pin | None]) -> None:
