@@ -97,9 +97,9 @@ class Stream:
             parts: for each shard the number of its samples and their ``Trace``.
         """
         tasks = self.tasks()
-        for count, digest in parts:
+        for number, digest in parts:
             trace = Trace()
-            for task in islice(tasks, count):
+            for task in islice(tasks, number):
                 trace.add(task)
             if trace.hexdigest() != digest:
                 return False
