@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .errors import OptionError, PackExistsError, PackFormatError
 from .fields import TARGET
 from .header import sniff
-from .publish import check_destination, resumable_directory
+from .publish import check_destination, resumable_directory, was_finished
 from .shards import PackReader
 from .unpack_tar import write_tars
 from .unpack_values import (
@@ -75,10 +75,12 @@ def unpack(
         raise OptionError(f"to must be one of {', '.join(FORMATS)}; got {to!r}")
     place, target = Path(path), Path(dst)
     reader = PackReader(place, verify="always")
+    job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
+    if was_finished(target, job):
+        return len(reader)
     if os.path.lexists(target):
         raise PackExistsError(f"{target} exists; unpack to a new path")
     check_destination([place], target)
-    job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
     try:
         with (
             resumable_directory(target, job) as partial,
