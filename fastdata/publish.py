@@ -16,6 +16,7 @@ from .errors import FastdataError, OptionError, PackExistsError, PackingError
 from .shards._files import fsync_directory
 from .shards.manifest import FORMAT, MANIFEST
 
+_DONE = "\ndone"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
@@ -84,19 +85,20 @@ def resumable_directory(dst: Path, job: str) -> Iterator[Path]:
             something else is in the way.
         PackingError: the file system refused, in the block or before or after it.
     """
-    target = Path(os.path.realpath(dst))
-    partial = target.with_name(target.name + ".partial")
-    mark, lock = (target.with_name(target.name + suffix) for suffix in (".job", ".lock"))
+    target, partial, mark, lock = _names(dst)
     with _write_errors(dst, partial), _exclusive(lock, dst):
-        known = mark.exists() and mark.read_text("utf-8") == job
+        known = mark.exists() and mark.read_text("utf-8").startswith(job)
         if os.path.lexists(partial) and not known:
             raise PackExistsError(
                 f"{partial} exists, left by something else: look at it, delete it, and run again"
             )
-        mark.write_text(job, "utf-8")
+        if not known:  # else it would be empty for a moment
+            mark.write_text(job, "utf-8")
         partial.mkdir(exist_ok=True)
         try:
             yield partial
+            with mark.open("a", encoding="utf-8") as file:
+                file.write(_DONE)
             _rename(partial, target)
         except FastdataError:
             shutil.rmtree(partial, ignore_errors=True)
@@ -104,6 +106,31 @@ def resumable_directory(dst: Path, job: str) -> Iterator[Path]:
             raise
         mark.unlink()
         fsync_directory(target.parent)
+
+
+def was_finished(dst: Path, job: str) -> bool:
+    """Whether a run of the same job was stopped when ``dst`` had appeared.
+
+    What it has left beside it is removed.
+    """
+    target, partial, mark, lock = _names(dst)
+    left = mark.exists() or lock.exists()
+    if not left or not target.is_dir() or os.path.lexists(partial):
+        return False
+    with _exclusive(lock, dst):
+        if not mark.exists() or not mark.read_text("utf-8").startswith(job + _DONE):
+            return False
+        mark.unlink()
+    return True
+
+
+def _names(dst: Path) -> tuple[Path, Path, Path, Path]:
+    """Where it appears, where it grows, what says which job that is, and the lock."""
+    target = Path(os.path.realpath(dst))
+    partial, mark, lock = (
+        target.with_name(target.name + suffix) for suffix in (".partial", ".job", ".lock")
+    )
+    return target, partial, mark, lock
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .errors import OptionError, PackExistsError, PackFormatError
 from .fields import TARGET
 from .header import sniff
-from .publish import check_destination, resumable_directory
+from .publish import check_destination, resumable_directory, was_finished
 from .shards import PackReader
 from .unpack_tar import write_tars
 from .unpack_values import (
@@ -75,11 +75,13 @@ def unpack(
         raise OptionError(f"to must be one of {', '.join(FORMATS)}; got {to!r}")
     target = Path(dst)
     reader = PackReader(path, verify="always")
+    job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
+    if was_finished(target, job):
+        return len(reader)
     if os.path.lexists(target):
         raise PackExistsError(f"{target} exists; unpack to a new path")
     if isinstance(reader.path, Path):
         check_destination([reader.path], target)
-    job = f"unpack {to} {reader.manifest.to_bytes().hex()[-140:]}"
     try:
         with (
             resumable_directory(target, job) as partial,
