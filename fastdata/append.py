@@ -33,7 +33,7 @@ from .workspace import Workspace
 
 _FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
 _SHARD = re.compile(r"shard-([0-9]{1,9})\.")
-_SIDE_FILE = re.compile(r"(table|keys|field-.+|rejected)(\.[0-9]+)?\.(npy|bin|jsonl)")
+_SIDE_FILE = re.compile(r"(table|keys|rejected|field)(\.[0-9]+)?(-.+)?\.(npy|bin|jsonl)")
 
 
 def append(

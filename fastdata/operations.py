@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from .errors import EmptySourceError, OptionError, PackFormatError, SourceError
 from .pack import PackOptions, pack
 from .pack_report import PackReport
 from .shards import PackReader
+from .sources.npy import read_npy
 from .sources.packs import PackSource
 
+#: Of a line in an index file; one with zeros in front is rather a key, such as 00000012.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 _ENCODING_OPTIONS = ("encoding", "resize_short", "max_side", "quality")
 
 
@@ -72,7 +76,7 @@ def subset(
         dst: path of the new pack.
         classes: names; the new pack has these classes only, in the old order.
         indices: of samples, in the order that is wanted, or a file: .npy with integers, or text
-            with an index or a key on each line.
+            with an index or a key on each line (a number with zeros in front is a key).
         count: so many, drawn without repetition, in the old order.
         per_class: at most so many of each class, drawn in the same way.
         seed: of the draws.
@@ -110,7 +114,8 @@ def convert(
         path: the pack.
         dst: path of the new pack.
         options: as for ``pack``; what is not given stays as it is. Images are decoded from the
-            stored form, so a JPEG that becomes a smaller JPEG is compressed twice.
+            stored form, so a JPEG that becomes a smaller JPEG is compressed twice. Masks and boxes
+            follow where images are shrunk.
 
     Raises:
         FastdataError: as ``pack``.
@@ -141,11 +146,9 @@ def _repack(
     options: PackOptions,
 ) -> PackReport:
     manifest = readers[0].manifest
-    wanted: dict[str, Any] = dict(options)
-    wanted.setdefault("storage", manifest.storage)
+    wanted: dict[str, Any] = {"storage": manifest.storage, **options}
     again = not _asks_for_encoding(options)
-    if again:
-        wanted |= encoding_options(manifest.encoding)
+    wanted |= _encoding(manifest.encoding, options)
     try:
         return pack(PackSource(readers, indices, again, classes), dst, **wanted)
     finally:
@@ -159,6 +162,17 @@ def _opened(path: str | os.PathLike[str]) -> PackReader:
 
 def _asks_for_encoding(options: PackOptions) -> bool:
     return any(options.get(name) is not None for name in _ENCODING_OPTIONS)
+
+
+def _encoding(before: dict[str, Any], options: PackOptions) -> dict[str, Any]:
+    """The encoding to have: as before, but for what is asked for."""
+    asked = {n: v for n, v in options.items() if n in _ENCODING_OPTIONS and v is not None}
+    known = encoding_options(before)
+    if asked.get("encoding", known["encoding"]) != known["encoding"]:
+        return asked
+    sides = {"resize_short", "max_side"}
+    kept = {n: v for n, v in known.items() if not (n in sides and sides & asked.keys())}
+    return {**kept, **asked}
 
 
 def _known_classes(reader: PackReader, classes: Sequence[str] | None) -> list[str]:
@@ -195,8 +209,7 @@ def _read_indices(
     found: NDArray[Any] = np.asarray(list(indices))
     if found.size == 0:
         return np.zeros(0, np.int64)
-    if found.dtype.kind not in "iu" or found.ndim != 1:
-        raise SourceError(f"{where}: expected integers, found {found.dtype} of {found.shape}")
+    _indices_of(found, where)
     outside = found[(found < 0) | (found >= len(reader))]
     if len(outside):
         raise OptionError(f"{where}: {outside[0]} is not one of {len(reader)} samples")
@@ -206,20 +219,27 @@ def _read_indices(
 def _index_file(reader: PackReader, path: Path) -> Iterable[int]:
     try:
         if path.suffix == ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return [int(index) for index in array.ravel()]
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
+            return _indices_of(read_npy(path.read_bytes(), str(path)), str(path))
+        # Not splitlines: a key may have other characters that end a line in Unicode.
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
     places: dict[str, int] = {}
     found = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
-        if text.isascii() and text.isdecimal():
+        if _INDEX.fullmatch(text):
             found.append(int(text))
         elif text:
             places = places or {key: index for index, key in enumerate(reader.keys)}
-            if text not in places:
+            place = places.get(line.rstrip("\r"), places.get(text))
+            if place is None:
                 raise SourceError(f"{path}, line {number}: {text!r} is neither an index nor a key")
-            found.append(places[text])
+            found.append(place)
     return found
+
+
+def _indices_of(array: NDArray[Any], where: str) -> NDArray[Any]:
+    if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
+        raise SourceError(f"{where}: expected integers, found {array.dtype} of {array.shape}")
+    return array

@@ -48,8 +48,9 @@ class SideFiles(Closable):
             KEY_OFFSETS: f"keys{mark}.npy",
             REJECTIONS: REJECTED if not generation else f"rejected{mark}.jsonl",
         }
+        # The mark stands in front: a field may be called "a.1".
         self._names |= {
-            column_role(name): f"field-{name}{mark}.npy" for name in column_types(fields)
+            column_role(name): f"field{mark}-{name}.npy" for name in column_types(fields)
         }
         self._table = NpyStream(self._path(TABLE), TABLE_DTYPE)
         self._offsets = NpyStream(self._path(KEY_OFFSETS), np.dtype("<i8"))

@@ -96,7 +96,7 @@ class PackSource(Source):
         )
         self._maps = [_class_map(pack, self.classes) for pack in self.packs]
         self.keys = KeyTable.from_strings(
-            self.packs[number].keys[index] for number, index in self._place.tolist()
+            _key(self.packs[number], index) for number, index in self._place.tolist()
         )
         self.sizes = self._column("bytes").astype(np.int64)
         self.stamps = self._column("crc32").astype(np.int64)
@@ -142,6 +142,13 @@ class PackSource(Source):
             rows = self._place[:, 0] == number
             values[rows] = pack.table[name][self._place[rows, 1]]
         return values
+
+
+def _key(pack: PackReader, index: int) -> str:
+    try:
+        return pack.keys[index]
+    except UnicodeDecodeError as error:
+        raise PackFormatError(f"{pack.path}: the key of sample {index} is damaged") from error
 
 
 def _places(number: int, pack: PackReader, indices: NDArray[np.int64] | None) -> NDArray[np.int64]:
