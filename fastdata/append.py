@@ -220,7 +220,7 @@ class _AppendRun(PackRun):
         for name in before - {entry.file for entry in new.entries}:
             with suppress(OSError):
                 (self.target / name).unlink()
-        work.remove()
+        work.finish()
 
 
 def _digest(data: bytes) -> str:

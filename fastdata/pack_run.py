@@ -19,12 +19,12 @@ from .pack_report import PackReport, make_report
 from .packing import (
     PackSettings,
     expansion,
-    pack_by_executor,
     pack_source,
     pack_stream,
     plan_shards,
 )
 from .publish import check_destination
+from .shard_tasks import pack_by_executor
 from .shards import Contents, Manifest, ShardPart, assemble
 from .shards.parts import Rejection
 from .sources import Source
@@ -135,8 +135,10 @@ class PackRun:
             bar.update(len(source) - sum(span.stop - span.first for _, span in todo))
             if executor is None:
                 pack_source(work.path, source, todo, settings, workers, progress)
-            else:
-                pack_by_executor(executor, work.path, source, todo, settings, progress)
+                return
+            with work.scratch() as scratch:
+                pack_by_executor(executor, work.path, scratch, source, todo, settings, progress)
+            work.expect(number for number, _ in todo)
 
     def _reject_listed(self) -> None:
         if self.findings.rejected and self.settings.fail:

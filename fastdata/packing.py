@@ -7,14 +7,7 @@ packs which shard, when, or how often, and packing can go on where it was stoppe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +32,6 @@ Progress = Callable[[int, int], None]  # samples done, bytes read
 
 _PIXELS_BY_BYTE = 12  # of a photograph's JPEG, decoded; what is in flight is bounded by it
 _MOST_IN_FLIGHT = 320_000_000
-_MOST_TASKS = 64
 _ESTIMATE_FROM = 16
 _PATIENCE = 1.0  # seconds that a shard may take to be completed after Ctrl-C
 
@@ -137,10 +129,12 @@ class ShardStream:
     Args:
         work: directory of the packing run.
         settings: how.
+        scratch: where shards are built; see ``ShardPartWriter``.
     """
 
-    def __init__(self, work: Path, settings: PackSettings) -> None:
+    def __init__(self, work: Path, settings: PackSettings, scratch: Path | None = None) -> None:
         self._work = work
+        self._scratch = scratch
         self._settings = settings
         self._number = -1
         self._writer: ShardPartWriter | None = None
@@ -156,7 +150,7 @@ class ShardStream:
                 settings = self._settings
                 self._number = number
                 self._writer = ShardPartWriter(
-                    self._work, number, settings.storage, settings.fields
+                    self._work, number, settings.storage, settings.fields, self._scratch
                 )
             if isinstance(result, Bad):
                 self._writer.reject(result.rejection)
@@ -204,6 +198,7 @@ def pack_source(
     settings: PackSettings,
     workers: int,
     progress: Progress,
+    scratch: Path | None = None,
 ) -> PartInfo | None:
     """Write the shards in ``todo``, in threads of this process.
 
@@ -214,6 +209,7 @@ def pack_source(
         settings: how.
         workers: threads that read and encode.
         progress: told of each sample.
+        scratch: where shards are built; default: ``work``.
 
     Returns:
         what is known of the last shard.
@@ -237,7 +233,7 @@ def pack_source(
     def weight(place: tuple[int, int]) -> int:
         return sizes.item(place[1]) * _PIXELS_BY_BYTE
 
-    shards = ShardStream(work, settings)
+    shards = ShardStream(work, settings, scratch)
     with (
         _encoding(shards, workers) as pool,
         closing(
@@ -325,65 +321,3 @@ def _pass_over(
         progress(count, 0)
         number += 1
     return number
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """One shard for a worker process on this or another machine; may be run any number of times."""
-
-    work: str
-    number: int
-    source: Source
-    settings: PackSettings
-
-    def __call__(self) -> PartInfo:
-        """Write the shard, in one thread."""
-        todo = [(self.number, Span(0, len(self.source)))]
-        info = pack_source(Path(self.work), self.source, todo, self.settings, 1, _no_progress)
-        assert info is not None
-        return info
-
-
-def _no_progress(samples: int, size: int) -> None:
-    pass
-
-
-def pack_by_executor(
-    executor: Executor,
-    work: Path,
-    source: Source,
-    todo: list[tuple[int, Span]],
-    settings: PackSettings,
-    progress: Progress,
-) -> None:
-    """Write the shards in ``todo``, each as one task of ``executor``; arguments as above.
-
-    Raises:
-        PackingError: a worker of the executor was lost.
-    """
-    pending: set[Future[PartInfo]] = set()
-    try:
-        for number, span in todo:
-            if len(pending) >= _MOST_TASKS:
-                pending = _settled(pending, progress)
-            task = ShardTask(str(work), number, source.part(*span), settings)
-            pending.add(executor.submit(_run, task))
-        while pending:
-            pending = _settled(pending, progress)
-    except BrokenExecutor as error:
-        raise PackingError(f"a worker process was lost: {error}") from error
-    finally:
-        for future in pending:
-            future.cancel()
-
-
-def _run(task: ShardTask) -> PartInfo:
-    return task()
-
-
-def _settled(pending: set[Future[PartInfo]], progress: Progress) -> set[Future[PartInfo]]:
-    finished, rest = wait(pending, return_when=FIRST_COMPLETED)
-    for future in finished:
-        info = future.result()
-        progress(info.items, info.bytes_in)
-    return rest

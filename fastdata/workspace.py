@@ -18,7 +18,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +42,8 @@ from .sources.base import hexdigest
 _JOB, _SOURCE, _LOCK, _COMMIT = "job.json", "source.npz", "lock", "commit"
 _KNOWN = {_JOB, _SOURCE, _LOCK, _COMMIT, "parts", "pack", "old"}
 _LOW_SPACE = 100_000_000
+_PATIENCE = 3.0  # seconds until what another machine has written must be seen here
+_ATTEMPTS = 20
 
 
 class Workspace(Closable):
@@ -89,6 +94,36 @@ class Workspace(Closable):
         names = os.listdir(parts) if parts.is_dir() else []
         return {int(name[:-4]) for name in names if name.endswith(".npz") and name[:-4].isdigit()}
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory where other processes may build shards.
+
+        When the block ends it is gone, and so is the way to complete a shard for whoever is still
+        at it, such as a worker that was taken for dead.
+        """
+        path = self.path / f"tmp-{uuid.uuid4().hex}"
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            _remove_at_once(path)
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Check that shards which others say are complete can be seen.
+
+        Raises:
+            PackingError: one cannot.
+        """
+        wanted, deadline = set(numbers), time.monotonic() + _PATIENCE
+        # Listing a directory makes a network file system ask its server.
+        while (missing := wanted - self.done()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if missing:
+            raise PackingError(
+                f"shard {min(missing)} was said to be complete, but is not in {self.path / 'parts'}"
+                ": do the workers and this process see the same directory there?"
+            )
+
     def part(self, number: int) -> ShardPart:
         """What is known of a complete shard.
 
@@ -111,7 +146,18 @@ class Workspace(Closable):
         """
         replace_directory(self.pack, self.target, self.path / "old", overwrite)
         fsync_directory(self.target.parent)
-        self.remove()
+        self.finish()
+
+    def finish(self) -> None:
+        """Remove the directory behind a pack that has appeared, or warn that it is still there."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.remove()
+                return
+            except OSError as error:  # a worker that was taken for dead may still write there
+                problem = error
+            time.sleep(0.01 * attempt)
+        warnings.warn(f"{self.path} could not be removed ({problem}): delete it", stacklevel=2)
 
     def announce(self, manifest: Manifest) -> None:
         """Note the pack.json that is about to appear, for a run that finds it there."""
@@ -194,9 +240,9 @@ class Workspace(Closable):
     def _remove_temporary(self) -> None:
         for path in self.path.glob("tmp-*"):
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_at_once(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def _clear(self) -> None:
         self._restore_old()
@@ -211,6 +257,14 @@ class Workspace(Closable):
         """Remove the directory with all that is in it."""
         self._clear()
         _remove_rest(self.path)
+
+
+def _remove_at_once(path: Path) -> None:
+    """Remove a directory in which others may still create files: by another name they cannot."""
+    gone = path.with_name(f"tmp-gone-{uuid.uuid4().hex}")
+    with suppress(OSError):
+        os.rename(path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def partial_path(target: Path) -> Path:

@@ -100,17 +100,24 @@ class ShardPartWriter:
         number: of the shard.
         storage_name: "lmdb" or "hdf5".
         fields: the samples' fields, the image first.
+        scratch: where it is built, on the same file system; default: ``work``. Once that directory
+            is gone, ``commit`` fails, and leaves nothing.
     """
 
     def __init__(
-        self, work: Path, number: int, storage_name: str, fields: dict[str, Field]
+        self,
+        work: Path,
+        number: int,
+        storage_name: str,
+        fields: dict[str, Field],
+        scratch: Path | None = None,
     ) -> None:
         kind = storage(storage_name)
         self._work = work
         self._number = number
         self._fields = fields
         self._file = f"shard-{number:05d}{kind.suffix}"
-        self._directory = Path(tempfile.mkdtemp(prefix=f"tmp-{number:05d}-", dir=work))
+        self._directory = Path(tempfile.mkdtemp(prefix=f"tmp-{number:05d}-", dir=scratch or work))
         self._shard = kind.writer(self._directory / self._file)
         self._rows: list[_ROW] = []
         self._keys: list[str] = []

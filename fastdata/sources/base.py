@@ -129,8 +129,8 @@ class Source(ABC):
         if self.stamps[index] < 0:
             return False
         values = self.item(index).values.values()
-        blobs = [value for value in values if isinstance(value, (FileBlob, SpanBlob))]
-        return any(not os.path.lexists(blob.path) for blob in blobs)
+        paths = [getattr(value, "path", None) for value in values if isinstance(value, Blob)]
+        return any(path is not None and not os.path.lexists(path) for path in paths)
 
     def digest(self) -> str:
         """SHA-256, in hex, of all that goes into a pack besides the keys and the files' bytes:
