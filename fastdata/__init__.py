@@ -38,6 +38,8 @@ from .fields_dataset import PackedDataset
 from .loader import DataLoaderX
 from .operations import convert, merge, subset
 from .pack import pack, pack_image_folder
+from .pack_plan import plan_pack
+from .pack_plan_report import PackPlan
 from .pack_report import PackReport
 from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
@@ -64,6 +66,7 @@ __all__ = [
     "PackExistsError",
     "PackFormatError",
     "PackNotFoundError",
+    "PackPlan",
     "PackReport",
     "PackedDataset",
     "PackedImageFolder",
@@ -87,6 +90,7 @@ __all__ = [
     "merge",
     "pack",
     "pack_image_folder",
+    "plan_pack",
     "subset",
     "transforms",
     "unpack",

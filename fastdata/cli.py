@@ -20,6 +20,7 @@ from .errors import FastdataError, OptionError
 from .info import pack_info
 from .operations import convert, merge, subset
 from .pack import pack
+from .pack_plan import plan_pack
 from .pack_report import PackReport
 from .scheduler import scheduled
 from .shards.manifest import REJECTED
@@ -103,6 +104,7 @@ def _pack(
     labels: str | None,
     source: str | None,
     scheduler: str | None,
+    dry_run: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -112,6 +114,9 @@ def _pack(
             raise OptionError("--labels names the source: not with --flat or --source")
         src, source, given["images"] = labels, "table", src
     listed = open_source(src, "flat" if flat else source, **given)
+    if dry_run:
+        print(plan_pack(listed, dst, **options))
+        return 0
     with scheduled(scheduler) as executor:
         return _reported(pack(listed, dst, executor=executor, quiet=quiet, **options), quiet)
 

@@ -36,6 +36,9 @@ def add_pack(commands: Any, run: _Run) -> None:
     pack.add_argument(
         "--scheduler", metavar="ADDRESS", help="a Dask scheduler, which packs one shard a task"
     )
+    pack.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def add_append(commands: Any, run: _Run) -> None:

@@ -95,8 +95,11 @@ def pack(
             re-encoded, about so many.
         workers: threads that read and encode; default: the cores this process may use.
         executor: runs each shard as one task, on as many processes or machines as it has, which
-            all have to see the samples and ``dst`` under these paths; needs samples that can be
-            listed, such as a folder. ``workers`` does not apply.
+            all have to see the samples and ``dst`` under these paths, with the same versions of
+            what packs are written with; needs samples that can be listed, such as a folder.
+            ``workers`` does not apply. Let a ``ProcessPoolExecutor`` start its processes by
+            "spawn" or "forkserver" (``mp_context``): a forked one inherits locks that threads of
+            this process hold, of OpenCV and others, and may wait for ever. It stays open.
         overwrite: replace a pack at ``dst``, and nothing else, once the new one is complete.
         restart: discard what an interrupted run has left, instead of going on with it.
         on_error: "quarantine" leaves a bad sample out and lists it in rejected.jsonl; "fail" stops.
@@ -111,7 +114,7 @@ def pack(
             was lost, or the pack cannot be written.
         KeyboardInterrupt: with a message that says how to go on.
     """
-    encode = _usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
+    encode = usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
     known_storage(storage)
     size = parse_size(shard_size)
     workers = checked_workers(workers)
@@ -177,7 +180,8 @@ def check_executor(source: Source | Stream, executor: Executor | None) -> None:
         raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
 
 
-def _usable(settings: EncodeSettings) -> EncodeSettings:
+def usable(settings: EncodeSettings) -> EncodeSettings:
+    """The settings, or encoding "keep" with a warning where "sliceable" cannot be had."""
     if settings.encoding != "sliceable" or jpeg.available():
         return settings
     warnings.warn(

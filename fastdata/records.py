@@ -56,7 +56,7 @@ def encode_item(item: Item, fields: Mapping[str, Field], settings: EncodeSetting
     fetched = {}
     for name, field in fields.items():
         with _naming(name if others or name != first else ""):
-            fetched[name] = _fetch(name, field, item)
+            fetched[name] = fetch(name, field, item)
     with _naming(first if others else ""):
         media, before = _image(fetched[first], settings)
     context = _Context(settings, before, (media.height, media.width))
@@ -95,7 +95,8 @@ def _naming(field: str) -> Iterator[None]:
         raise DecodeError(f"{where}{error}") from error
 
 
-def _fetch(name: str, field: Field, item: Item) -> Any:
+def fetch(name: str, field: Field, item: Item) -> Any:
+    """What an item has for a field, with all bytes read; raises as ``encode_item``."""
     if name not in item.values:
         found = ", ".join(map(repr, item.values)) or "none"
         raise SourceError(f"{item.key}: expected a field {name!r} ({field}), found {found}")
@@ -117,11 +118,11 @@ def _image(value: Any, settings: EncodeSettings) -> tuple[StoredMedia, tuple[int
     if isinstance(value, StoredImage):
         media, size = encode(value.image, settings)
         return media._replace(orientation=value.orientation), size
-    return encode(value if isinstance(value, bytes) else _pixels(value), settings)
+    return encode(value if isinstance(value, bytes) else pixels(value), settings)
 
 
-def _pixels(value: Any) -> Image:
-    """HWC uint8 RGB of an ndarray, a CHW tensor or a PIL image."""
+def pixels(value: Any) -> Image:
+    """HWC uint8 RGB of an ndarray, a CHW tensor or a PIL image; DecodeError for anything else."""
     if hasattr(value, "convert") and hasattr(value, "mode"):
         value = np.asarray(value.convert("RGB"))
     elif hasattr(value, "permute") and getattr(value, "ndim", 0) == 3:

@@ -221,15 +221,7 @@ class Workspace(Closable):
                 )
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any], source: Source | None) -> None:
-        different = [
-            f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-            for name in {**before, **now}
-            if before.get(name) != now.get(name) and name != "digest"
-        ]
-        if source is not None:
-            different += _changes(self.path / _SOURCE, source)
-        if not different and before.get("digest") != now.get("digest"):
-            different = ["targets, columns or annotations have changed"]
+        different = _differences(self.path, before, now, source)
         if different:
             raise PackExistsError(
                 f"{self.path} holds an unfinished pack that differs: {'; '.join(different)}. Run "
@@ -271,6 +263,29 @@ def partial_path(target: Path) -> Path:
     """The workspace of a pack; a link is followed."""
     real = Path(os.path.realpath(target))
     return real.with_name(real.name + ".partial")
+
+
+def left_behind(
+    target: Path, job: dict[str, Any], source: Source | None
+) -> tuple[int, list[str]] | None:
+    """What an interrupted run, or one that goes on now, has done; nothing is changed.
+
+    Returns:
+        how many shards are complete, and how its job or source differ from these; None if there
+        is nothing.
+
+    Raises:
+        PackFormatError: it is damaged.
+    """
+    path = partial_path(target)
+    try:
+        before = json.loads((path / _JOB).read_text("utf-8"))
+        done = sum(name.endswith(".npz") for name in os.listdir(path / "parts"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise PackFormatError(f"{path}: damaged ({error}): start anew with --restart") from error
+    return done, _differences(path, before, json.loads(json.dumps(job)), source)
 
 
 class Commit(NamedTuple):
@@ -391,6 +406,22 @@ def _write_listing(path: Path, source: Source) -> None:
     np.savez(temporary, **arrays)  # type: ignore[arg-type]
     fsync_file(temporary)
     os.replace(temporary, path)
+
+
+def _differences(
+    path: Path, before: dict[str, Any], now: dict[str, Any], source: Source | None
+) -> list[str]:
+    """How a job and its source differ from those of the workspace at ``path``."""
+    different = [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name) and name != "digest"
+    ]
+    if source is not None:
+        different += _changes(path / _SOURCE, source)
+    if not different and before.get("digest") != now.get("digest"):
+        different = ["targets, columns or annotations have changed"]
+    return different
 
 
 def _changes(path: Path, source: Source) -> list[str]:
