@@ -109,9 +109,11 @@ def _pack(
     **options: Any,
 ) -> int:
     given = {name: options.pop(name) for name in SOURCE_OPTIONS}
+    if flat and source is not None:
+        raise OptionError(f"--flat is about a folder: not with --source {source}")
     if labels is not None:
-        if flat or source is not None:
-            raise OptionError("--labels names the source: not with --flat or --source")
+        if source is not None or given["images"] is not None:
+            raise OptionError("--labels says what SRC is: not with --source or --images")
         src, source, given["images"] = labels, "table", src
     listed = open_source(src, "flat" if flat else source, **given)
     if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -131,7 +132,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def _fields(text: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
-    for part in text.split(","):
+    for part in re.split(r",(?![^\[]*\])", text):  # not those between an array's lengths
         name, equals, kind = part.partition("=")
         if not name or not equals:
             raise argparse.ArgumentTypeError(f"expected NAME=KIND, got {part!r}")

@@ -16,6 +16,8 @@ from .fields import TARGET
 from .header import sniff
 from .publish import check_destination, resumable_directory, was_finished
 from .shards import PackReader
+from .sources.roles import IMAGE_COLUMNS
+from .sources.sidecar import Sidecar, sidecar_path
 from .unpack_tar import write_tars
 from .unpack_values import (
     SUFFIX_OF,
@@ -48,13 +50,18 @@ def unpack(
 
     What is written below ``dst``:
 
-    - "folder": each image under its key. A pack made from a table also gives ``labels.csv``. Of a
-      pack with more fields than image and target, there are ``FIELD/KEY.png`` for each mask,
-      ``FIELD/KEY`` for further images, ``FIELD/KEY.bin`` for bytes, and ``manifest.jsonl``: a line
-      for each sample, with the files' paths and all other values.
+    - "folder": each image under its key. Where the keys' directories are not the classes, there is
+      ``labels.csv``, too. Of a pack with more fields than image and target, there are
+      ``FIELD/KEY.png`` for each mask, ``FIELD/KEY`` for further images, ``FIELD/KEY.bin`` for
+      bytes, and ``manifest.jsonl``: a line for each sample, with the files' paths and all other
+      values.
     - "csv": each image, and ``labels.csv`` with path, target, numbers and strings.
     - "tar": WebDataset shards, ``00000.tar`` and so on, in which a sample's files share a name:
-      the image, ``.cls``, and each other field under ``.NAME.EXTENSION``.
+      the image, ``.cls``, and each other field under ``.NAME.EXTENSION``: PNG for masks, npy for
+      arrays and boxes, txt, json, and no extension for bytes, if the name is not one itself.
+
+    Beside each table there is a file that tells the columns' kinds and the class names, so that
+    packing the table gives all its values again (see ``fastdata.sources.sidecar``).
 
     If it is stopped, the same call goes on.
 
@@ -106,8 +113,9 @@ class _Folder:
         others = [name for name in pack.fields if name not in (pack.image_name, TARGET)]
         self._files = [n for n in others if pack.fields[n].kind in _FILES and to == "folder"]
         self._rich = to == "folder" and bool(others)
-        from_table = pack.manifest.source in ("labels", "table")
-        self._csv = to == "csv" or (from_table and not others)
+        self._csv = to == "csv" or not (others or _is_class_tree(pack))
+        columns = (*IMAGE_COLUMNS, *(f"path.{i}" for i in range(len(others))))
+        self._image = next(name for name in columns if name not in others)
 
     def write(self, progress: Callable[[int], object]) -> None:
         """Write all of them, and the table that goes with them."""
@@ -122,23 +130,30 @@ class _Folder:
         if self._rich:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             (self._root / "manifest.jsonl").write_text("".join(lines), "utf-8")
+            self._write_sidecar(self._root / "manifest.jsonl", rows)
         elif self._csv:
             _write_csv(self._root / "labels.csv", rows)
+            self._write_sidecar(self._root / "labels.csv", rows)
+
+    def _write_sidecar(self, table: Path, rows: list[dict[str, Any]]) -> None:
+        pack = self._pack
+        columns = [name for name in rows[0] if name not in (self._image, TARGET)] if rows else []
+        kinds = {name: str(pack.fields[name]) for name in columns}
+        known = Sidecar(self._image, pack.image_name, kinds, pack.manifest.classes)
+        sidecar_path(table).write_text(known.to_json(), "utf-8")
 
     def _sample(self, index: int) -> dict[str, Any]:
         """Write a sample's files; returns its row."""
         pack = self._pack
         key, record = sample_key(pack, index), pack.read(index)
-        image = field_file(pack, index, pack.image_name, record)
-        row = {"path": self._write("", key, image)}
-        for name in self._files:
-            content = field_file(pack, index, name, record)
-            row[name] = self._write(name, key, content)
-        if self._rich or self._csv:
-            for name, field in pack.fields.items():
-                wanted = self._rich or field.kind in _IN_CSV
-                if field.kind not in _FILES and wanted:
-                    row[name] = plain_value(pack, index, name, record)
+        row: dict[str, Any] = {}
+        for name, field in pack.fields.items():
+            if name == pack.image_name:
+                row[self._image] = self._write("", key, field_file(pack, index, name, record))
+            elif name in self._files:
+                row[name] = self._write(name, key, field_file(pack, index, name, record))
+            elif field.kind not in _FILES and (self._rich or (self._csv and field.kind in _IN_CSV)):
+                row[name] = plain_value(pack, index, name, record)
         return row
 
     def _write(self, directory: str, key: str, content: FileContent) -> str:
@@ -169,6 +184,20 @@ class _Folder:
             temporary.write_bytes(content.data)
             os.replace(temporary, file)
         return name
+
+
+def _is_class_tree(pack: PackReader) -> bool:
+    """Whether each key's first directory is the sample's class, as in a folder of classes; or no
+    sample has a class."""
+    if TARGET not in pack.fields or pack.manifest.source in ("folder", "flat"):
+        return True
+    if pack.manifest.source in ("labels", "table"):
+        return False
+    classes = pack.manifest.classes
+    return all(
+        0 <= target < len(classes) and sample_key(pack, index).startswith(classes[target] + "/")
+        for index, target in enumerate(pack.targets.tolist())
+    )
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -13,11 +13,15 @@ import numpy as np
 
 from .errors import PackFormatError
 from .fields import TARGET, Field
+from .folder import EXTENSIONS
 from .header import sniff
 from .shards import PackReader
 from .unpack_values import SUFFIX_OF, field_file, plain_value, sample_key
 
 _SHARD_BYTES = 1 << 30
+#: Extensions with a meaning of their own, and names that a tar source keeps for itself.
+_KNOWN = {"cls", "txt", "text", "json", "npy", "image", "key", "mask", TARGET}
+_KNOWN |= {extension[1:] for extension in EXTENSIONS}
 
 
 def write_tars(pack: PackReader, directory: Path, progress: Callable[[int], None]) -> None:
@@ -82,7 +86,8 @@ def _files(pack: PackReader, index: int) -> Iterator[tuple[str, bytes]]:
         elif name == TARGET:
             yield "cls", b"%d" % pack.targets[index]
         elif field.kind == "bytes":
-            yield name, bytes(pack.read_field(index, name, record))
+            plain = name.rpartition(".")[2].lower() not in _KNOWN
+            yield (name if plain else f"{name}.bin"), bytes(pack.read_field(index, name, record))
         else:
             yield _value_file(pack, index, name, field, record)
 
@@ -92,7 +97,7 @@ def _value_file(
 ) -> tuple[str, bytes]:
     value = pack.value(index, name, record)
     if field.kind == "str":
-        return (name if name in ("txt", "text") else f"{name}.txt"), value.encode("utf-8")
+        return ("txt" if name == "text" else f"{name}.txt"), value.encode("utf-8")
     if field.kind in ("array", "boxes"):
         stream = io.BytesIO()
         np.save(stream, value, allow_pickle=False)

@@ -77,12 +77,12 @@ def field_file(pack: PackReader, index: int, name: str, record: memoryview) -> F
 
 
 def plain_value(pack: PackReader, index: int, name: str, record: memoryview) -> Any:
-    """The value of any other field, in types that JSON has; a class by its name."""
+    """The value of any other field, in types that JSON has; a class by its name, none as −1."""
     value = pack.value(index, name, record)
     if name != TARGET:
         return value.tolist() if isinstance(value, np.ndarray) else value
     classes = pack.manifest.classes
-    if not classes:
+    if not classes or value == -1:
         return value
     if not 0 <= value < len(classes):
         key = sample_key(pack, index)

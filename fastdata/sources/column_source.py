@@ -22,6 +22,7 @@ class ColumnSource(Source):
     Attributes:
         images: the column of images; their names are the keys.
         columns: the other columns, by field.
+        image: the field that the images become.
         The rest: see ``Source``.
     """
 
@@ -32,6 +33,7 @@ class ColumnSource(Source):
     stamps: NDArray[np.int64]
     classes: list[str]
     findings: Findings = field(default_factory=Findings)
+    image: str = "image"
 
     @classmethod
     def of(
@@ -42,17 +44,20 @@ class ColumnSource(Source):
         *,
         classes: Sequence[str] = (),
         findings: Findings | None = None,
+        image: str = "image",
     ) -> Self:
         """A source with the sizes and stamps of all the files that its columns name."""
         sizes, stamps = _stat([images, *columns.values()])
-        return cls(root, images, columns, sizes, stamps, list(classes), findings or Findings())
+        return cls(
+            root, images, columns, sizes, stamps, list(classes), findings or Findings(), image
+        )
 
     def __post_init__(self) -> None:
         self.keys = self.images.rows
         self.fields = {name: column.field for name, column in self._all().items()}
 
     def _all(self) -> dict[str, Column]:
-        return {"image": self.images, **self.columns}
+        return {self.image: self.images, **self.columns}
 
     def item(self, index: int) -> Item:
         values = {name: column.get(index) for name, column in self._all().items()}
@@ -76,7 +81,7 @@ class ColumnSource(Source):
 
 def _stat(columns: list[Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     files = [column for column in columns if isinstance(column, PackedColumn)]
-    files = [column for column in files if column.field.kind in ("image", "mask")]
+    files = [column for column in files if column.field.kind in ("image", "mask", "bytes")]
     stats = [stat_files(map(column.path, range(len(column.rows)))) for column in files]
     # A sum of times is no time, but it changes whenever one of the files does.
     total: NDArray[np.int64] = np.array(stats, np.int64).sum(axis=0)

@@ -18,6 +18,8 @@ from ..sample import KeyTable
 from .base import FileBlob
 from .values import as_array, dump_json, fits_64_bits, inside, load_json, shown, utf8
 
+_FILES = ("image", "mask", "bytes")
+
 
 class Column(Protocol):
     """The values of one field, by sample."""
@@ -76,7 +78,7 @@ class PackedColumn:
             return self.rows[index]
         if kind == "json":
             return load_json(self.rows[index])
-        if kind in ("image", "mask"):
+        if kind in _FILES:
             return FileBlob(self.path(index))
         return self._array(index)
 
@@ -90,7 +92,7 @@ class PackedColumn:
         return elements.reshape([rows if n is None else n for n in self.field.shape])
 
     def path(self, index: int) -> str:
-        """The path of a file, in a column of images or masks."""
+        """The path of a file, in a column of images, masks or bytes."""
         return os.path.join(self.root, self.rows[index])
 
     def part(self, first: int, stop: int) -> PackedColumn:
@@ -139,7 +141,7 @@ class ColumnBuilder(Protocol):
 
 
 def build_column(kind: Field, root: str = "") -> ColumnBuilder:
-    """What builds a column of a kind; files are relative to ``root``. Not for kind "bytes"."""
+    """What builds a column of a kind; files are relative to ``root``."""
     return _Numbers(kind) if kind.kind in ("int", "float") else PackedBuilder(kind, root)
 
 

@@ -14,12 +14,14 @@ from .foreign_lmdb import detect_lmdb, list_lmdb
 from .image_folder import list_image_folder
 from .pairs import detect_pairs, list_pairs
 from .recordio import detect_recordio, list_recordio
+from .sidecar import sidecar_path
 from .table import list_table
 from .tar import detect_tar, list_tar
 from .tfrecord import detect_tfrecord, list_tfrecord
 
 _PACK = "pack.json"
 _TABLES = (".csv", ".jsonl", ".ndjson")
+_UNPACKED = ("manifest.jsonl", "labels.csv")
 _ARCHIVES: dict[str, Callable[[str], bool]] = {
     "lmdb": detect_lmdb,
     "tar": detect_tar,
@@ -75,7 +77,7 @@ def detect(path: str) -> str:
     """The kind of source at ``path``, from names and first bytes.
 
     Raises:
-        OptionError: it is a pack already.
+        OptionError: it is a pack already, was unpacked from one with a table, or is unknown.
         SourceNotFoundError: there is nothing.
     """
     if os.path.isdir(path):
@@ -96,6 +98,12 @@ def detect(path: str) -> str:
 def _detect_directory(path: str) -> str:
     if os.path.lexists(os.path.join(path, _PACK)):
         raise OptionError(f"{path} is a pack: convert, merge or subset makes another one of it")
+    for table in _UNPACKED:
+        if os.path.lexists(sidecar_path(Path(path, table))):
+            raise OptionError(
+                f"{path} has been unpacked from a pack, with a table: pack {Path(path, table)}, or "
+                "say what the directory is (--source)"
+            )
     if detect_coco(path):
         return "coco"
     if detect_pairs(path):

@@ -18,15 +18,8 @@ _IMAGE = Field("image")
 
 
 def parse_declared(fields: Mapping[str, str | Field | None]) -> dict[str, Field | None]:
-    """The kinds that the columns of a table are declared to have.
-
-    Raises:
-        OptionError: there is no such kind, or text has no values of it.
-    """
+    """The kinds that the columns of a table are declared to have; OptionError for no kind."""
     kinds = {name: Field.parse(k) if isinstance(k, str) else k for name, k in fields.items()}
-    for name, kind in kinds.items():
-        if kind is not None and kind.kind == "bytes":
-            raise OptionError(f"column {name!r}: a table is text and has no values of kind bytes")
     target = kinds.get(TARGET)
     if target is not None and target.kind != "int":
         raise OptionError(f"column {TARGET!r} must be of kind int, got {target}")
@@ -78,13 +71,13 @@ def may_be_target(name: str, declared: Declared) -> bool:
     return name in TARGET_COLUMNS and name not in declared
 
 
-def check_field_name(name: str, where: str) -> None:
-    """SourceError unless a column can be a field besides the image and the target."""
+def check_field_name(name: str, where: str, image: str = "image") -> None:
+    """SourceError unless a column can be a field besides ``image`` and the target."""
     advice = f"rename it, or leave it out with fields={{{name!r}: None}}"
-    if name in ("image", TARGET):
+    if name in (image, TARGET):
         raise SourceError(f"{where}: another column is the {name} already; {advice}")
     try:
-        parse_fields({"image": "image", name: "str"})
+        parse_fields({image: "image", name: "str"})
     except OptionError as error:
         raise SourceError(f"{where}: {error}; {advice}") from error
 

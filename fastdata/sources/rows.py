@@ -57,6 +57,7 @@ class RowReader:
         image: name of the column with the images' paths, or None to find it.
         declared: kinds of columns.
         classes: class names, or None to find them.
+        field: what the images' field is called.
 
     Attributes:
         findings: what was left out.
@@ -73,6 +74,7 @@ class RowReader:
         image: str | None,
         declared: Declared,
         classes: Sequence[str] | None,
+        field: str = "image",
     ) -> None:
         columns, where = manifest.columns, str(manifest.path)
         self.findings = Findings()
@@ -80,6 +82,7 @@ class RowReader:
         self._root = root
         self._declared = declared
         self._image = image_column(image, columns, declared, where)
+        self._field = field
         self._images = PackedBuilder(Field("image"), root)
         self._target = target_column(columns, declared)
         self._targets = TargetReader(classes)
@@ -134,7 +137,7 @@ class RowReader:
     def _reader(self, name: str, where: str) -> _Reader:
         if name == self._target:
             return self._targets
-        check_field_name(name, where)
+        check_field_name(name, where, self._field)
         kind = self._declared.get(name)
         if kind is not None:
             return _DeclaredReader(kind, self._root, is_json=self._manifest.is_json)

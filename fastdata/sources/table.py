@@ -13,6 +13,7 @@ from .column_source import ColumnSource
 from .manifest import open_manifest
 from .roles import parse_declared
 from .rows import RowReader
+from .sidecar import Sidecar
 
 
 class TableSource(ColumnSource):
@@ -42,35 +43,42 @@ def list_table(
 
     The kind of a column that is not declared shows in all of its values. In CSV: integers, without
     leading zeros, are int; numbers are float; else str. In JSON: the same, strings are str, and
-    all else, such as lists, true, null or a mixture, is json.
+    all else, such as lists, true, null or a mixture, is json. A file beside the table, as
+    ``fastdata unpack`` writes it, may tell all this instead (see ``fastdata.sources.sidecar``);
+    what is given here goes before it.
 
     Args:
         path: the table.
         root: directory that paths are relative to; default: the table's own.
         image: column with the images' paths; default: the first there is of path, file_name,
             filename, image and file.
-        fields: kinds of columns by name. Masks and further images are paths like the image's;
-            boxes and arrays are JSON lists. None leaves a column out. A column ``label`` or
-            ``class`` that is declared is not the target.
+        fields: kinds of columns by name. Masks, further images and bytes are paths of files like
+            the image's; boxes and arrays are JSON lists. None leaves a column out. A column
+            ``label`` or ``class`` that is declared is not the target.
         classes: the class names in their order, where the table's own are not all or not in this
-            order. Targets are then names in it, or else indices into it (−1: none).
+            order. Targets are then names in it, or else indices into it; −1 is no class.
 
     Raises:
         SourceNotFoundError: the table or ``root`` does not exist.
         EmptySourceError: the table has no rows.
         SourceError: it is wrong; the message has the line and the column.
-        OptionError: ``image`` or ``fields`` name a column that is not there, or a kind that text
-            cannot give; class names are repeated.
+        OptionError: ``image`` or ``fields`` name a column that is not there, or no kind; class
+            names are repeated.
     """
+    file = Path(path)
+    known = Sidecar.of(file)
+    image, classes = image or known.column or None, classes or known.classes or None
     if classes is not None and len(set(classes)) != len(classes):
         raise OptionError("the names in classes must be different")
-    file = Path(path)
     with open_manifest(file) as manifest:
         base = os.fspath(existing_directory(file.parent if root is None else root))
-        reader = RowReader(manifest, base, image, parse_declared(fields or {}), classes)
+        declared = parse_declared({**known.fields, **(fields or {})})
+        reader = RowReader(manifest, base, image, declared, classes, known.image)
         for line, row in manifest:
             reader.add(line, row)
         if not len(reader):
             raise EmptySourceError(f"{file} has no rows below its header")
         images, columns, names = reader.finish()
-    return TableSource.of(base, images, columns, classes=names, findings=reader.findings)
+    return TableSource.of(
+        base, images, columns, classes=names, findings=reader.findings, image=known.image
+    )

@@ -24,8 +24,8 @@ class TargetReader:
     (none if one is negative or above a million); otherwise all are class names, sorted.
 
     Args:
-        classes: the class names, where they are known. Targets are names from this list or, if
-            all are integers and one is not in the list, indices into it; −1 is no class.
+        classes: the class names, where they are known. Targets are names from this list, and −1
+            for no class, or, if all are integers and one is not in the list, indices into it.
 
     Attributes:
         classes: the class names, once ``finish`` was called.
@@ -33,7 +33,9 @@ class TargetReader:
 
     def __init__(self, classes: Sequence[str] | None) -> None:
         self.classes = list(classes or ())
-        self._index = None if classes is None else {name: i for i, name in enumerate(classes)}
+        # No class comes first: it gives way to a class of that name.
+        names = {"-1": -1} | {name: i for i, name in enumerate(self.classes)}
+        self._index = None if classes is None else names
         self._rows = Rows()
         # What the targets are shows in the end; until then the first contradictions are kept.
         self._not_integer = self._not_fitting = self._not_index = self._not_name = ""
@@ -64,7 +66,7 @@ class TargetReader:
         except SourceError as error:
             self._not_fitting = self._not_fitting or f"{where}: {error}"
         else:
-            if self._index is not None and not -1 <= value < len(self._index):
+            if self._index is not None and not -1 <= value < len(self.classes):
                 self._not_index = self._not_index or f"{where}: {value}"
 
     def finish(self) -> Column:
@@ -90,9 +92,9 @@ class TargetReader:
         if not self._not_name:
             return self._as_names(index)
         if self._not_integer:
-            raise SourceError(f"{self._not_name} is not among the {len(index)} classes")
+            raise SourceError(f"{self._not_name} is not among the {len(self.classes)} classes")
         if self._not_index:
-            raise SourceError(f"{self._not_index} is no index into {len(index)} classes")
+            raise SourceError(f"{self._not_index} is no index into {len(self.classes)} classes")
         return self._as_integers()
 
     def _as_names(self, index: dict[str, int]) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ def fits_64_bits(value: int) -> bool:
 
 def parse_cell(field: Field, text: str) -> Any:
     """What the text of a CSV cell means in a column of this kind; SourceError if nothing."""
-    if field.kind in ("str", "image", "mask"):
+    if field.kind in ("str", "image", "mask", "bytes"):
         return text
     if field.kind not in ("int", "float"):
         return load_json(text)
@@ -150,6 +150,8 @@ def _converted(want: Field, value: object) -> NDArray[Any]:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise SourceError(f"expected {want}, found lists of different lengths") from error
+    if not array.size:  # its dtype means nothing, as there is no number
+        return array.astype(want.numpy)
     allowed = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[want.numpy.kind]
     if array.dtype.kind not in allowed:
         raise SourceError(f"expected {want}, found {_described(array)}")
