@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -220,7 +219,7 @@ class ImageFolder(ImageDataset):
         return self._targets
 
     def _encoded(self, index: int) -> EncodedImage:
-        data = read_file(Path(self.root) / self.keys[index])
+        data = read_file(os.path.join(self.root, self.keys[index]))
         try:
             header = probe(data)
         except DecodeError:  # OpenCV may know better; then it tells the size, and nothing is turned

@@ -120,7 +120,8 @@ def _keep(data: bytes, settings: EncodeSettings) -> Encoded:
 
 def _sliceable(data: bytes, settings: EncodeSettings) -> Encoded:
     image = decode_whole(data)
-    return Encoded(_sliced(data, image, orientation_of(data)), image.shape[:2])
+    media = _sliced(data, image, orientation_of(data), lambda record: _decodes_to(record, image))
+    return Encoded(media, image.shape[:2])
 
 
 def _decoded(encode_pixels: Callable[[Image, EncodeSettings, int], Encoded]) -> _Encoder:
@@ -133,15 +134,19 @@ def _decoded(encode_pixels: Callable[[Image, EncodeSettings, int], Encoded]) -> 
 def _jpeg(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
     shrunk = _shrunk(image, settings)
     quality = settings.quality or DEFAULT_QUALITY
-    data = _compressed(shrunk, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    data = _compressed(shrunk, ".jpg", options, spare=shrunk is not image)
     if jpeg.available():
-        return Encoded(_sliced(data, decode_whole(data), orientation), image.shape[:2])
+        # libjpeg has written it a moment ago: going back to its very bytes proves as much as
+        # decoding it twice, in less than half of the time.
+        media = _sliced(data, shrunk, orientation, lambda record: jpeg.restores(record, data))
+        return Encoded(media, image.shape[:2])
     return Encoded(_media(data, shrunk, orientation), image.shape[:2])
 
 
 def _png(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
     shrunk = _shrunk(image, settings)
-    data = _compressed(shrunk, ".png", [])
+    data = _compressed(shrunk, ".png", [], spare=shrunk is not image)
     return Encoded(_media(data, shrunk, orientation), image.shape[:2])
 
 
@@ -150,24 +155,33 @@ def _raw(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
     return Encoded(_media(shrunk.tobytes(), shrunk, orientation), image.shape[:2])
 
 
-def _sliced(data: bytes, image: Image, orientation: int) -> StoredMedia:
-    """The sliceable form if it decodes to the very same pixels, else the bytes as they are."""
+def _sliced(
+    data: bytes, image: Image, orientation: int, is_same: Callable[[bytes], bool]
+) -> StoredMedia:
+    """The sliceable form if that is found to be the very same picture, else the bytes as is."""
     result = jpeg.transcode(data)
     if isinstance(result, jpeg.Reason):
         return _media(data, image, orientation)._replace(verbatim=result.value)
-    try:
-        same = np.array_equal(decode_whole(result.record), image)
-    except DecodeError:
-        same = False
-    if not same:
+    if not is_same(result.record):
         verbatim = "its sliceable form does not decode to the same pixels"
         return _media(data, image, orientation)._replace(verbatim=verbatim)
     return _media(result.record, image, orientation)._replace(slice_index=result.index_offset)
 
 
-def _compressed(image: Image, suffix: str, options: list[int]) -> bytes:
+def _decodes_to(record: bytes, image: Image) -> bool:
     try:
-        done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+        found = decode_whole(record)
+    except DecodeError:
+        return False
+    # In a tenth of the time of np.array_equal, and without the GIL.
+    return found.shape == image.shape and cv2.norm(found, image, cv2.NORM_INF) == 0
+
+
+def _compressed(image: Image, suffix: str, options: list[int], *, spare: bool) -> bytes:
+    """RGB pixels as a file; ``spare`` allows to change them in place."""
+    try:
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image if spare else None)
+        done, encoded = cv2.imencode(suffix, bgr, options)
     except cv2.error as error:
         raise DecodeError(f"OpenCV cannot encode it as {suffix}: {error}") from error
     if not done:

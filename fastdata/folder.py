@@ -231,17 +231,18 @@ def existing_directory(root: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """A regular file's bytes; opening a named pipe would wait for ever, so OSError instead."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            "a link to nothing" if path.is_symlink() else "no such file"
+            "a link to nothing" if os.path.islink(path) else "no such file"
         ) from error
     if not stat.S_ISREG(mode):
         raise OSError("a directory" if stat.S_ISDIR(mode) else "not a regular file")
-    return path.read_bytes()
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def _int64(values: array[int]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from .encode import EncodeSettings
 from .errors import DecodeError, FastdataError, PackingError, SourceError
 from .fields import Field
 from .opencv import quiet_opencv, single_threaded_opencv
-from .parallel import ordered_map
+from .parallel import keep_freed_memory, ordered_map
 from .records import encode_item
 from .sample import Record
 from .shards.parts import PartInfo, Rejection, ShardPartWriter
@@ -32,6 +32,8 @@ Progress = Callable[[int, int], None]  # samples done, bytes read
 
 _PIXELS_BY_BYTE = 12  # of a photograph's JPEG, decoded; what is in flight is bounded by it
 _MOST_IN_FLIGHT = 320_000_000
+MOST_SAMPLES = 1 << 18  # in a shard
+_LOT_BYTES, _LOT_SAMPLES = 256_000, 32
 _ESTIMATE_FROM = 16
 _PATIENCE = 1.0  # seconds that a shard may take to be completed after Ctrl-C
 
@@ -69,6 +71,8 @@ class Span(NamedTuple):
 def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -> list[Span]:
     """Cut samples into shards of at most ``shard_size`` bytes, or of one sample that is larger.
 
+    A shard has 2^18 samples at most: their rows and names are in memory until it is complete.
+
     Args:
         sizes: bytes of each sample as it comes.
         shard_size: bytes of records in a shard.
@@ -77,7 +81,8 @@ def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -
     ends = np.cumsum(np.maximum(sizes * ratio, 1.0))
     spans, first, base = [], 0, 0.0
     while first < len(sizes):
-        stop = max(int(np.searchsorted(ends, base + shard_size, "right")), first + 1)
+        stop = int(np.searchsorted(ends, base + shard_size, "right"))
+        stop = min(max(stop, first + 1), first + MOST_SAMPLES)
         spans.append(Span(first, stop))
         first, base = stop, float(ends[stop - 1])
     return spans
@@ -219,37 +224,62 @@ def pack_source(
         PackingError: see ``encoded``.
     """
 
-    def encode_at(place: tuple[int, int]) -> Record | Bad:
-        result = encoded(_item(source, place[1]), settings)
-        if isinstance(result, Bad) and source.has_vanished(place[1]):
+    def encode_at(index: int) -> Record | Bad:
+        result = encoded(_item(source, index), settings)
+        if isinstance(result, Bad) and source.has_vanished(index):
             raise SourceError(
                 f"{result.rejection.key}: it was there when the source was listed, and is gone"
             )
         return result
 
-    places = ((number, i) for number, span in todo for i in range(span.first, span.stop))
-    sizes = source.sizes
-
-    def weight(place: tuple[int, int]) -> int:
-        return sizes.item(place[1]) * _PIXELS_BY_BYTE
+    def encode_lot(lot: Lot) -> list[Record | Bad]:
+        return [encode_at(index) for index in range(lot.first, lot.stop)]
 
     shards = ShardStream(work, settings, scratch)
+    lots = _lots(todo, source.sizes)
     with (
         _encoding(shards, workers) as pool,
         closing(
-            ordered_map(pool, encode_at, places, 4 * workers, weight, _MOST_IN_FLIGHT)
+            ordered_map(pool, encode_lot, lots, 4 * workers, Lot.weight, _MOST_IN_FLIGHT)
         ) as results,
     ):
-        for (number, index), result in results:
-            shards.store(number, result)
-            progress(1, sizes.item(index))
+        for lot, records in results:
+            for record in records:
+                shards.store(lot.number, record)
+            progress(len(records), lot.size)
         return shards.finish()
+
+
+class Lot(NamedTuple):
+    """Samples of one shard that a thread encodes in one go, and how many bytes they have."""
+
+    number: int
+    first: int
+    stop: int
+    size: int
+
+    def weight(self) -> int:
+        """About the bytes of memory that they need."""
+        return self.size * _PIXELS_BY_BYTE
+
+
+def _lots(todo: list[tuple[int, Span]], sizes: NDArray[np.int64]) -> Iterator[Lot]:
+    """Cut the spans of shards: handing each small image from thread to thread takes longer than
+    encoding it."""
+    for number, span in todo:
+        first, size = span.first, 0
+        for index in range(span.first, span.stop):
+            size += sizes.item(index)
+            if size >= _LOT_BYTES or index + 1 - first == _LOT_SAMPLES or index + 1 == span.stop:
+                yield Lot(number, first, index + 1, size)
+                first, size = index + 1, 0
 
 
 @contextmanager
 def _encoding(shards: ShardStream, workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that encode. If anything goes wrong, no image that takes long is waited for: Ctrl-C
     is to end in a moment."""
+    keep_freed_memory()
     pool = ThreadPoolExecutor(workers, "fastdata-pack")
     with quiet_opencv(), single_threaded_opencv:
         try:
@@ -282,19 +312,20 @@ def pack_stream(
         return encoded(task(), settings)
 
     shards = ShardStream(work.path, settings)
-    size = 0
+    size = count = 0
     with (
         _encoding(shards, workers) as pool,
         closing(ordered_map(pool, run, tasks, 4 * workers)) as results,
     ):
         for task, result in results:
             added = len(result.data) if isinstance(result, Record) else 0
-            if size and size + added > shard_size:
+            if (size and size + added > shard_size) or count == MOST_SAMPLES:
                 shards.end(trace.hexdigest())
-                number, size, trace = number + 1, 0, Trace()
+                number, size, count, trace = number + 1, 0, 0, Trace()
             shards.store(number, result)
             trace.add(task)
             size += added
+            count += 1
             progress(1, added)
         shards.end(trace.hexdigest())
         shards.finish()

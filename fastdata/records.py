@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import index as as_int
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from .masks import decode_mask, encode_mask
 from .plan import Plan
 from .render import Image
 from .sample import Record, StoredMedia
-from .sources import Blob, Item
+from .sources import Item
 from .sources.packs import Stored, StoredImage
 
 _MOST_BYTES = 2**32 - 1
@@ -105,10 +104,10 @@ def fetch(name: str, field: Field, item: Item) -> Any:
         return value.value()
     if field.kind not in ("image", "mask", "bytes"):
         return value
-    if isinstance(value, Blob):
+    if hasattr(value, "read"):  # a ``Blob``; asking isinstance of a protocol takes 8 µs
         return value.read()
     if isinstance(value, (str, os.PathLike)) and field.kind != "bytes":
-        return read_file(Path(value))
+        return read_file(value)
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 

@@ -183,3 +183,18 @@ class TestShrinking:
 def test_orientation_of_what_has_no_header() -> None:
     assert [orientation_of(data) for data in (b"", b"text", encoded(picture(9, 9)))] == [1, 1, 1]
     assert orientation_of(with_orientation(6)) == 6
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png", "raw"])
+@pytest.mark.parametrize("short", [None, 20, 500])
+def test_pixels_that_were_given_are_left_as_they_are(encoding: str, short: int | None) -> None:
+    pixels = picture(40, 60)
+    before = pixels.copy()
+    encode_image(pixels, EncodeSettings(encoding, short))
+    assert np.array_equal(pixels, before)
+
+
+def test_a_shrunk_jpeg_has_the_colours_of_a_shrunk_png() -> None:
+    data = encoded(picture(80, 120), ".png")
+    shrunk = [read(encode(data, EncodeSettings(name, 40)), name) for name in ("jpeg", "png")]
+    assert np.abs(shrunk[0].astype(int) - shrunk[1]).mean() < 5

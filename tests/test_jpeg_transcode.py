@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastdata.jpeg import Transcoded, find_index, transcode
+from fastdata.jpeg import Transcoded, find_index, restores, transcode
 from fastdata.jpeg._header import parse
 from fastdata.jpeg._transcode import grid, recode
 
@@ -58,6 +58,7 @@ def check(data: bytes, target: int) -> None:
     rows, columns = grid(header)
     back, _, _, _ = recode(record, parse(record), header.interval or rows * columns)
     assert back.tobytes() == scan_of(data)
+    assert restores(record, data)
 
 
 @settings(max_examples=150, deadline=None)
@@ -228,3 +229,12 @@ def test_colour_meaning_is_kept() -> None:
         (((1, 1),) * 3, ((1, 1),) * 4), ([], [jfif], *[[a] for a in adobe], [adobe[0], jfif])
     ):
         check(jpegs.synthetic(30, 70, factors, extra=b"".join(parts)), 8)
+
+
+def test_another_picture_does_not_restore() -> None:
+    one, other = (jpegs.by_opencv(jpegs.picture(40, 60, seed=seed)) for seed in (1, 2))
+    record = transcoded(one).record
+    assert restores(record, one)
+    assert not restores(record, other)
+    assert not restores(record, one[:-1] + b"\0")
+    assert not restores(record[: len(record) // 2], one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def write(path: Path, name: str, records: list[bytes]) -> list[int]:
     with named(name).writer(path) as writer:
         for record in records:
             writer.add(record)
-    places: list[int] = writer.locate().tolist()
+    checksums = np.array([zlib.crc32(record) for record in records], np.uint32)
+    places: list[int] = writer.locate(checksums).tolist()
     return places
 
 

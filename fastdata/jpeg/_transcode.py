@@ -51,6 +51,21 @@ def transcode(data: Buffer, target: int = 6) -> Transcoded | Reason:
     return Transcoded(b"".join([before, index, head, scan.data, data[end:]]), len(before))
 
 
+def restores(record: Buffer, data: Buffer) -> bool:
+    """Whether the way back from a record leads to the scan that it was made of, byte for byte.
+
+    Then no coefficient has changed. It may be False for a scan that no encoder would write this
+    way, such as one padded with zero bits, although all coefficients are the same.
+    """
+    try:
+        before, now = parse(bytes(data)), parse(bytes(record))
+        rows, columns = grid(now)
+        scan, _, _, _ = recode(bytes(record), now, before.interval or rows * columns)
+    except UnfitError:
+        return False
+    return scan.tobytes() == data[before.scan_start : before.scan_start + len(scan)]
+
+
 def grid(header: Header) -> tuple[int, int]:
     """Rows and columns of MCUs."""
     height, width = header.mcu

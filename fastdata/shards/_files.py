@@ -7,7 +7,9 @@ import io
 import mmap
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,15 @@ def fsync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def fsynced(path: Path) -> Iterator[None]:
+    """Make a file durable meanwhile, in another thread: at the end it is, or OSError is raised."""
+    with ThreadPoolExecutor(1, "fastdata-fsync") as pool:
+        done = pool.submit(fsync_file, path)
+        yield
+        done.result()
 
 
 def fsync_directory(path: Path) -> None:

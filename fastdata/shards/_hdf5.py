@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import fsync_directory, fsync_file
-from .base import ShardWriter
+from ..errors import PackFormatError
+from .base import ShardWriter, holds
 
 _BLOCK = 8 << 20
 
@@ -34,7 +34,7 @@ class Writer(ShardWriter):
         self._offsets.append(self._offsets[-1] + len(record))
 
     def close(self) -> None:
-        """Write the HDF5 file, make it durable, and remove the spool."""
+        """Write the HDF5 file, and remove the spool."""
         if self._closed:
             return
         self._closed = True
@@ -44,8 +44,6 @@ class Writer(ShardWriter):
             self._fill(self._start)
         finally:
             self._spool_path.unlink()
-        fsync_file(self._path)
-        fsync_directory(self._path.parent)
 
     def abort(self) -> None:
         """Close the spool."""
@@ -53,11 +51,14 @@ class Writer(ShardWriter):
         with suppress(OSError):  # what is still to be written may not fit
             self._spool.close()
 
-    def locate(self) -> NDArray[np.uint64]:
+    def locate(self, checksums: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """One after the other, from where HDF5 has put the dataset."""
-        offsets = np.frombuffer(self._offsets, np.int64)
-        empty = offsets[1:] == offsets[:-1]
-        return np.where(empty, 0, offsets[:-1] + self._start).astype(np.uint64)
+        ends = np.frombuffer(self._offsets, np.int64)
+        sizes = np.diff(ends)
+        offsets = np.where(sizes > 0, ends[:-1] + self._start, 0)
+        if not holds(self._path, offsets, sizes, checksums):
+            raise PackFormatError(f"{self._path}: the records are not as they were given")
+        return offsets.astype(np.uint64)
 
     def _create(self) -> int:
         """Make the file with an empty dataset of the right size; return the dataset's offset."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,15 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checksum import crc32
 from ..errors import PackFormatError
-from ._files import fsync_directory, map_file
-from .base import ShardWriter
+from .base import ShardWriter, holds
 
-_COMMIT_BYTES = 32 << 20
+_COMMIT_BYTES = 4 << 20  # few enough that the pages of one transaction stay in the caches
 _FIRST_MAP_SIZE = 64 << 20
 
 
 class Writer(ShardWriter):
-    """Appends records in index order, a few dozen MiB to a transaction."""
+    """Appends records in index order, a few MiB to a transaction."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,16 +39,14 @@ class Writer(ShardWriter):
             self._commit()
 
     def close(self) -> None:
-        """Commit, write to the disk, and close."""
+        """Commit and close."""
         if self._env is None:
             return
         try:
             self._commit()
-            self._env.sync(True)
         finally:
             self._env.close()
             self._env = None
-        fsync_directory(self._path.parent)
 
     def abort(self) -> None:
         """Close the environment."""
@@ -57,19 +54,23 @@ class Writer(ShardWriter):
             self._env.close()
             self._env = None
 
-    def locate(self) -> NDArray[np.uint64]:
+    def locate(self, checksums: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """Where LMDB has put the values.
 
         It does not say. But it gives addresses in its map, so all distances are known, and what
         remains is the page that its first value lies in: one where every record is found.
         """
+        addresses, sizes = array("q"), array("q")
         env = lmdb.open(os.fspath(self._path), readonly=True, lock=False, subdir=False)
         try:
             with env.begin(buffers=True) as transaction:
-                values = list(transaction.cursor().iternext(keys=False, values=True))
-                return _offsets(self._path, values, int(env.stat()["psize"]))
+                for value in transaction.cursor().iternext(keys=False, values=True):
+                    addresses.append(np.frombuffer(value, np.uint8).ctypes.data if value else 0)
+                    sizes.append(len(value))
+            page = int(env.stat()["psize"])
         finally:
             env.close()
+        return _offsets(self._path, np.array(addresses), np.array(sizes), checksums, page)
 
     def _commit(self) -> None:
         while True:
@@ -92,28 +93,23 @@ class Writer(ShardWriter):
                     raise PackFormatError(f"{self._path}: record {index} is out of order")
 
 
-def _offsets(path: Path, values: list[memoryview], page: int) -> NDArray[np.uint64]:
-    addresses = np.array([_address(value) for value in values], np.int64)
-    full = np.flatnonzero([len(value) for value in values])
+def _offsets(
+    path: Path,
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    checksums: NDArray[np.uint32],
+    page: int,
+) -> NDArray[np.uint64]:
+    full = np.flatnonzero(sizes)
     if not len(full):
-        return np.zeros(len(values), np.uint64)
-    file = map_file(path)
-    lowest, last = int(addresses[full].min()), int(addresses[full].max())
-    room = len(file) - (last - lowest)
-    for start in range(lowest % page, room, page):
-        offsets = addresses - lowest + start
-        if all(_same(values[i], file, int(offsets[i])) for i in full):
-            return np.where([len(value) > 0 for value in values], offsets, 0).astype(np.uint64)
+        return np.zeros(len(sizes), np.uint64)
+    first = int(addresses[full].min())
+    room = path.stat().st_size - (int(addresses[full].max()) - first)
+    for start in range(first % page, room, page):
+        offsets = np.where(sizes > 0, addresses - first + start, 0)
+        if holds(path, offsets, sizes, checksums):
+            return offsets.astype(np.uint64)
     raise PackFormatError(f"{path}: LMDB has not written the records as they were given")
-
-
-def _address(value: memoryview) -> int:
-    return int(np.frombuffer(value, np.uint8).ctypes.data) if len(value) else 0
-
-
-def _same(value: memoryview, file: memoryview, offset: int) -> bool:
-    found = file[offset : offset + len(value)]
-    return found[:64] == value[:64] and crc32(found) == crc32(value)
 
 
 def _key(index: int) -> bytes:

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checksum import crc32
 from ..closable import Closable
 from ..errors import MissingDependencyError, OptionError
 
 
 class ShardWriter(Closable):
-    """Writes one shard. After ``close`` the file is complete and durable (fsynced)."""
+    """Writes one shard. After ``close`` the file is complete, but not yet fsynced."""
 
     @abstractmethod
     def add(self, record: bytes) -> None:
@@ -32,8 +34,33 @@ class ShardWriter(Closable):
         """Close it, however incomplete; its file is to be deleted."""
 
     @abstractmethod
-    def locate(self) -> NDArray[np.uint64]:
-        """The byte offset of each record in the file, once it is closed; 0 for empty ones."""
+    def locate(self, checksums: NDArray[np.uint32]) -> NDArray[np.uint64]:
+        """The byte offset of each record in the file, once it is closed; 0 for empty ones.
+
+        Args:
+            checksums: CRC-32 of each record as it was given.
+
+        Raises:
+            PackFormatError: the file does not hold these records.
+        """
+
+
+def holds(
+    path: Path,
+    offsets: NDArray[Any],
+    sizes: NDArray[Any],
+    checksums: NDArray[np.uint32],
+) -> bool:
+    """Whether a file has records with these CRC-32 at these places; stops at the first other one.
+
+    They are read, not mapped: a map would count as this process's memory.
+    """
+    with path.open("rb") as file:
+        for start, size, checksum in zip(offsets, sizes, checksums, strict=True):
+            file.seek(start)
+            if crc32(file.read(size)) != checksum:
+                return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

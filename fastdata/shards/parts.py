@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import PackFormatError
 from ..fields import Field
 from ..sample import TABLE_DTYPE, KeyTable, Record
-from ._files import fsync_directory, fsync_file, sha256_file
+from ._files import fsync_directory, fsync_file, fsynced, sha256_file
 from .base import storage
 from .columns import as_column
 from .manifest import column_fields, column_role
@@ -158,8 +158,9 @@ class ShardPartWriter:
 
     def _publish(self, digest: str) -> PartInfo:
         table = np.array(self._rows, TABLE_DTYPE)
-        table["offset"] = self._shard.locate()
-        info = self._info(digest)
+        with fsynced(self._directory / self._file):
+            table["offset"] = self._shard.locate(table["crc32"])
+            info = self._info(digest)
         side = self._directory / part_name(self._number)
         self._write_side_file(side, info, table)
         if info.count:

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,7 +39,7 @@ class FileBlob:
 
     def read(self) -> bytes:
         """The file's bytes; a named pipe, which would wait for ever, is an OSError instead."""
-        return read_file(Path(self.path))
+        return read_file(self.path)
 
 
 @dataclass(frozen=True, slots=True)
