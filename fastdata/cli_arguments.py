@@ -65,7 +65,7 @@ def add_repacking(commands: Any, merge: _Run, subset: _Run, convert: _Run) -> No
         "subset",
         subset,
         "take some samples of a pack",
-        "subset a.pack b.pack --count 1000",
+        "subset a.pack b.pack --per-class 100",
     )
     taking.add_argument("path", metavar="PACK")
     taking.add_argument("dst", metavar="DST", help="the new pack")

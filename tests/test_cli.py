@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -19,7 +20,7 @@ from images import contents, encoded, picture, write_tree
 import fastdata
 from fastdata.cli import main
 
-COMMANDS = ["pack", "info", "verify", "unpack"]
+COMMANDS = ["pack", "append", "merge", "subset", "convert", "info", "verify", "unpack"]
 
 
 def run(*arguments: object) -> int:
@@ -79,8 +80,10 @@ class TestHelp:
         assert example is not None
         monkeypatch.chdir(tmp_path)
         write_tree(tmp_path / "photos")
-        if command != "pack":
-            assert run("pack", "photos", "photos.pack", "--quiet") == 0
+        shutil.copytree("photos", "more")
+        packs = {"pack": [], "merge": ["a.pack", "b.pack"]}
+        for name in packs.get(command, ["photos.pack", "a.pack"]):
+            assert run("pack", "photos", name, "--quiet") == 0
         assert shlex.split(example[1])[0] == command
         assert run(*shlex.split(example[1])) == 0
 
@@ -231,6 +234,7 @@ class TestInfo:
         text = capsys.readouterr().out
         for pattern in (
             r"samples +12 \(0 rejected", r"classes +3: class_0, class_1, class_2\n",
+            r"per class +4 to 4 samples\n", r"fields +image: image, target: int\n",
             r"encoding +keep\n", rf"storage +{storage}, 1 shard", r"images +\d+x\d+ pixels",
         ):  # fmt: skip
             assert re.search(pattern, text)
@@ -243,6 +247,7 @@ class TestInfo:
         assert values["path"] == str(the_pack)
         assert (values["samples"], values["rejected"], values["shards"]) == (12, 0, 1)
         assert values["classes"] == ["class_0", "class_1", "class_2"]
+        assert values["class_counts"] == [4, 4, 4]
         assert (values["storage"], values["source"]) == (storage, "folder")
         assert values["encoding"] == {"name": "keep"}
         assert values["record_bytes"] == sum(map(len, contents(src).values()))
