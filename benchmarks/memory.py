@@ -6,10 +6,10 @@ import json
 import sys
 import tempfile
 import time
-import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
@@ -86,21 +86,16 @@ def command(settings: Settings) -> str:
 
 def make_pack(folder: Path, rows: int) -> Path:
     """Write a pack of ``rows`` different raw images of 8×8 pixels."""
-    from fastdata.sample import Record
-    from fastdata.shards import PackWriter
-
-    folder.mkdir()
-    side, classes = big_pack.SIDE, big_pack.CLASSES
-    rng, writer = np.random.default_rng(0), PackWriter(folder, "lmdb", 1 << 40)
-    for first in range(0, rows, BLOCK):
-        count = min(BLOCK, rows - first)
-        for i, pixels in enumerate(rng.integers(0, 256, (count, side * side * 3), np.uint8), first):
-            content = pixels.tobytes()
-            record = Record(content, side, side, 1, zlib.crc32(content))
-            writer.add(big_pack.key(i), i % classes, record)
-    names = [f"class{i:04d}" for i in range(classes)]
-    writer.finish(encoding={"name": "raw"}, source="folder", classes=names)
+    big_pack.write(folder, starmap(big_pack.record, enumerate(images(rows))))
     return folder
+
+
+def images(count: int) -> Iterator[bytes]:
+    """Different pixels."""
+    rng = np.random.default_rng(0)
+    for first in range(0, count, BLOCK):
+        size = min(BLOCK, count - first), big_pack.SIDE**2 * 3
+        yield from map(bytes, rng.integers(0, 256, size, np.uint8))
 
 
 def measure(job: Job) -> dict[str, Any]:
