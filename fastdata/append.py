@@ -6,9 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from typing_extensions import Self, Unpack
@@ -21,19 +19,18 @@ from .pack import PackOptions, check_executor, check_on_error, checked_workers
 from .pack_report import PackReport
 from .pack_run import PackRun
 from .packing import PackSettings
+from .run_workspace import RunWorkspace
 from .shards import Manifest, PackReader, ShardPart
-from .shards._files import fsync_directory
 from .shards.assembly import SideFiles, shard_entries
-from .shards.manifest import MANIFEST, REJECTIONS
+from .shards.manifest import REJECTIONS
 from .shards.parts import PartInfo, Rejection
 from .sizes import parse_size
 from .sources import Item, Source
 from .sources.samples import Stream, samples_of
-from .workspace import Workspace
+from .target import target_of
 
 _FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
 _SHARD = re.compile(r"shard-([0-9]{1,9})\.")
-_SIDE_FILE = re.compile(r"(table|keys|rejected|field)(\.[0-9]+)?(-.+)?\.(npy|bin|jsonl)")
 
 
 def append(
@@ -63,7 +60,8 @@ def append(
     fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
     if fixed:
         raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
-    reader = PackReader(path)
+    storage_options = options.get("storage_options")
+    reader = PackReader(path, storage_options=storage_options)
     manifest = reader.manifest
     check_on_error(options.get("on_error", "quarantine"))
     source = samples if isinstance(samples, Source) else samples_of(samples, manifest.fields)
@@ -79,7 +77,7 @@ def append(
     )
     run = _AppendRun(
         _with_classes(source, manifest.classes),
-        Path(path),
+        target_of(path, storage_options),
         settings,
         parse_size(options.get("shard_size", "1GiB")),
         first=_next_number(manifest),
@@ -159,19 +157,14 @@ class _AppendRun(PackRun):
 
     def clear_up(self) -> None:
         """Remove the side files that were replaced, too."""
-        own = {entry.file for entry in self._old.manifest.entries}
-        for path in self.target.iterdir():
-            if path.name not in own and _SIDE_FILE.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        super().clear_up()
+        self.target.clear_up(self._old.manifest)
 
     def check_target(self) -> None:
         """The pack exists, and is to; but nobody else may have appended to it meanwhile."""
-        if Manifest.read(self.target) != self._old.manifest:
+        if self.target.manifest() != self._old.manifest:
             raise PackExistsError(f"{self.target} has been changed meanwhile: run this again")
         roots = self.source.roots if isinstance(self.source, Source) else []
-        here = os.path.realpath(self.target)
-        if any(os.path.realpath(root) == here for root in roots):
+        if any(self.target.is_at(root) for root in roots):
             raise OptionError(f"{self.target} cannot be appended to itself: merge it into a copy")
 
     def job(self) -> dict[str, Any]:
@@ -179,14 +172,14 @@ class _AppendRun(PackRun):
         return {**super().job(), "appends_to": _digest(self._old.manifest.to_bytes())}
 
     def write_pack(
-        self, work: Workspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+        self, work: RunWorkspace, parts: Iterator[ShardPart], rejected: list[Rejection]
     ) -> Manifest:
         """Write side files for old and new samples in the workspace, and the manifest there."""
         old, infos = self._old, list[PartInfo]()
         generation = old.manifest.generation + 1
         with SideFiles(work.pack, self.settings.fields, generation) as side:
             side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
-            side.copy_rejected((self.target / old.manifest.files[REJECTIONS].file).read_bytes())
+            side.copy_rejected(bytes(old.files.map(old.manifest.files[REJECTIONS])))
             side.reject(rejected)
             for part in parts:
                 side.add(part)
@@ -207,20 +200,9 @@ class _AppendRun(PackRun):
         manifest.write(work.pack)
         return manifest
 
-    def publish(self, work: Workspace) -> None:
-        """Move the new files beside the old ones, then replace pack.json, then remove the old."""
-        old, new = self._old.manifest, Manifest.read(work.pack)
-        before = {entry.file for entry in old.entries}
-        for entry in new.entries:
-            if entry.file not in before and (work.pack / entry.file).exists():
-                os.replace(work.pack / entry.file, self.target / entry.file)
-        fsync_directory(self.target)
-        os.replace(work.pack / MANIFEST, self.target / MANIFEST)
-        fsync_directory(self.target)
-        for name in before - {entry.file for entry in new.entries}:
-            with suppress(OSError):
-                (self.target / name).unlink()
-        work.finish()
+    def publish(self, work: RunWorkspace) -> None:
+        """Let the new pack take the place of the old one."""
+        work.publish_over(self._old.manifest)
 
 
 def _digest(data: bytes) -> str:

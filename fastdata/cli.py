@@ -23,7 +23,6 @@ from .pack import pack
 from .pack_plan import plan_pack
 from .pack_report import PackReport
 from .scheduler import scheduled
-from .shards.manifest import REJECTED
 from .sources.detect import open_source
 from .unpack import unpack
 from .verify import verify_pack
@@ -150,7 +149,7 @@ def _reported(report: PackReport, quiet: bool) -> int:
     if not quiet:
         print(report)
     elif report.rejected:
-        where = report.path / REJECTED
+        where = report.rejected_file
         print(f"fastdata: {report.rejected} images rejected, see {where}", file=sys.stderr)
     return 0
 

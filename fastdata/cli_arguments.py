@@ -25,7 +25,7 @@ def add_pack(commands: Any, run: _Run) -> None:
     pack.add_argument(
         "src", metavar="SRC", help="folder with one directory for each class, table, archive …"
     )
-    pack.add_argument("dst", metavar="DST", help="the new pack")
+    pack.add_argument("dst", metavar="DST", help="the new pack: a directory or a URL")
     _add_source(pack)
     source = pack.add_mutually_exclusive_group()
     source.add_argument("--flat", action="store_true", help="the folder has no classes (target -1)")

@@ -46,7 +46,7 @@ def merge(
     """
     if not paths:
         raise OptionError("expected one or more packs to merge, found none")
-    readers = [_opened(path) for path in paths]
+    readers = [_opened(path, options) for path in paths]
     for reader in readers[1:]:
         different = reader.manifest.encoding != readers[0].manifest.encoding
         if different and not _asks_for_encoding(options):
@@ -87,7 +87,7 @@ def subset(
         SourceError: the index file is wrong; the message has the line.
         FastdataError: as ``pack``.
     """
-    reader = _opened(path)
+    reader = _opened(path, options)
     chosen = _read_indices(reader, indices)
     names = _known_classes(reader, classes)
     if classes is not None:
@@ -120,7 +120,7 @@ def convert(
     Raises:
         FastdataError: as ``pack``.
     """
-    return _repack([_opened(path)], dst, None, None, options)
+    return _repack([_opened(path, options)], dst, None, None, options)
 
 
 def encoding_options(encoding: dict[str, Any]) -> dict[str, Any]:
@@ -156,8 +156,8 @@ def _repack(
             reader.close()
 
 
-def _opened(path: str | os.PathLike[str]) -> PackReader:
-    return PackReader(path, verify="first-read")
+def _opened(path: str | os.PathLike[str], options: PackOptions) -> PackReader:
+    return PackReader(path, verify="first-read", storage_options=options.get("storage_options"))
 
 
 def _asks_for_encoding(options: PackOptions) -> bool:

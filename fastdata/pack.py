@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from typing_extensions import Unpack
@@ -21,14 +20,13 @@ from .pack_report import PackReport
 from .pack_run import PackRun
 from .packing import PackSettings
 from .parallel import available_cores
-from .publish import check_destination
 from .shards import storage as known_storage
 from .sizes import parse_size
 from .sources import Source
 from .sources.image_folder import list_image_folder
 from .sources.samples import Stream, samples_of
 from .sources.table import list_table
-from .workspace import published
+from .target import target_of
 
 
 class PackOptions(TypedDict, total=False):
@@ -47,6 +45,7 @@ class PackOptions(TypedDict, total=False):
     restart: bool
     on_error: Literal["quarantine", "fail"]
     quiet: bool
+    storage_options: Mapping[str, Any] | None
 
 
 def pack(
@@ -68,6 +67,7 @@ def pack(
     restart: bool = False,
     on_error: Literal["quarantine", "fail"] = "quarantine",
     quiet: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> PackReport:
     """Pack samples from anywhere.
 
@@ -75,12 +75,17 @@ def pack(
     appears at ``dst`` when it is complete; until then it grows in ``dst`` + ".partial". Whatever
     stops the packing, even SIGKILL, the same call goes on behind the last complete shard.
 
+    Behind a URL the shards go to where the pack will have them, each as it is complete, so that the
+    local disk needs room for two; what else a run has to know lies in ``.partial`` below the URL.
+    pack.json is written last: without it there is no pack. One packer at a time is let in by a
+    lease (see ``fastdata.lease``).
+
     Args:
         samples: a torch ``Dataset``, a sequence or an iterable of samples, or a ``Source``. A
             sample is a dict of named values, optionally with its name as ``"key"``; a tuple in the
             order of ``fields``, or (image, target); or an image alone. An image is an encoded file
             as bytes, a path, HWC uint8 RGB pixels, a CHW uint8 tensor, or a PIL image.
-        dst: path of the new pack; its parent directories are made.
+        dst: path of the new pack, whose parent directories are made, or its URL.
         fields: by name, the kinds of the samples' values (see ``fastdata.fields``); None infers
             them from the first sample.
         classes: class names; a sample's target may then be a name instead of an index.
@@ -100,10 +105,12 @@ def pack(
             ``workers`` does not apply. Let a ``ProcessPoolExecutor`` start its processes by
             "spawn" or "forkserver" (``mp_context``): a forked one inherits locks that threads of
             this process hold, of OpenCV and others, and may wait for ever. It stays open.
-        overwrite: replace a pack at ``dst``, and nothing else, once the new one is complete.
+        overwrite: replace a pack at ``dst``, and nothing else, once the new one is complete; not
+            for URLs.
         restart: discard what an interrupted run has left, instead of going on with it.
         on_error: "quarantine" leaves a bad sample out and lists it in rejected.jsonl; "fail" stops.
         quiet: no progress bar, which otherwise shows where standard error is a terminal.
+        storage_options: of a URL, for fsspec: credentials, endpoint …
 
     Raises:
         OptionError: options contradict each other.
@@ -112,6 +119,7 @@ def pack(
             with other settings or another source; the message has the difference.
         PackingError: a sample failed and ``on_error`` is "fail", or all of them did, or a worker
             was lost, or the pack cannot be written.
+        RemoteError: the store behind a URL refuses.
         KeyboardInterrupt: with a message that says how to go on.
     """
     encode = usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
@@ -122,7 +130,8 @@ def pack(
     source = samples if isinstance(samples, Source) else samples_of(samples, fields, classes)
     check_executor(source, executor)
     settings = PackSettings(source.fields, encode, storage, on_error == "fail")
-    run = PackRun(source, Path(dst), settings, size, overwrite)
+    target = target_of(dst, storage_options)
+    run = PackRun(source, target, settings, size, overwrite)
     return run.run(workers, executor, restart, quiet)
 
 
@@ -149,8 +158,9 @@ def pack_image_folder(
     Raises:
         FastdataError: as ``pack``.
     """
-    if published(Path(dst)) is None:  # else the run itself looks at it
-        check_destination([Path(src)], Path(dst), options.get("overwrite", False))
+    target = target_of(dst, options.get("storage_options"))
+    if target.published() is None:  # else the run itself looks at it
+        target.check_new([os.fspath(src)], options.get("overwrite", False))
     if flat and allow_empty:
         raise OptionError("allow_empty is about classes, which a flat folder does not have")
     if labels is None:

@@ -23,12 +23,14 @@ from .pack_run import PackRun
 from .pack_sample import CANDIDATES, Estimate, Look, look_at, total
 from .packing import PackSettings, Span, expansion, plan_shards
 from .parallel import available_cores
+from .remote import is_url
 from .sample import TABLE_DTYPE
 from .shards import storage as known_storage
 from .shards.columns import column_types
 from .sizes import parse_size
 from .sources import Item, Source
 from .sources.samples import Stream, samples_of
+from .target import LocalTarget
 from .workspace import left_behind
 
 _BUDGET = 3.0  # seconds for looking at samples
@@ -54,7 +56,7 @@ def plan_pack(
 
     Args:
         samples: as for ``pack``, but no iterator or generator, whose samples would be lost.
-        dst: path of the new pack; None leaves out what depends on it.
+        dst: path of the new pack; None, or a URL, leaves out what depends on it.
         fields, classes, options: as for ``pack``.
 
     Raises:
@@ -62,7 +64,8 @@ def plan_pack(
         SourceError: the source cannot be listed, or has no samples.
     """
     source = samples if isinstance(samples, Source) else _stream(samples, fields, classes)
-    return _Planner(source, Path("pack" if dst is None else dst), options).plan(dst is not None)
+    known = dst is not None and not is_url(dst)
+    return _Planner(source, Path(dst if dst is not None and known else "pack"), options).plan(known)
 
 
 def _stream(
@@ -90,7 +93,9 @@ class _Planner:
         self.workers = checked_workers(options.get("workers"))
         self.overwrite = options.get("overwrite", False)
         self.restart = options.get("restart", False)
-        self.run = PackRun(source, target, self.settings, self.shard_size, self.overwrite)
+        self.run = PackRun(
+            source, LocalTarget(target), self.settings, self.shard_size, self.overwrite
+        )
         self.listed = isinstance(source, Source)
         self.sizes: NDArray[np.int64] = getattr(source, "sizes", np.zeros(0, np.int64))
         self.count = len(source) if isinstance(source, Source) else source.length or 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .folder import Findings
+from .shards.manifest import REJECTED
 from .shards.parts import PartInfo, Rejection
 
 
@@ -16,7 +17,7 @@ class PackReport:
     """What packing did.
 
     Attributes:
-        path: the pack.
+        path: the pack's directory, or its URL without a password.
         images: samples stored.
         classes: number of classes.
         rejections: (key, reason) of each image that was left out.
@@ -28,7 +29,7 @@ class PackReport:
         notes: what else was noticed in the source.
     """
 
-    path: Path
+    path: Path | str
     images: int
     classes: int
     rejections: list[tuple[str, str]]
@@ -46,6 +47,11 @@ class PackReport:
         return len(self.rejections)
 
     @property
+    def rejected_file(self) -> str:
+        """Where they are listed."""
+        return f"{self.path}/{REJECTED}"
+
+    @property
     def images_per_second(self) -> float:
         """Images stored per second of wall time."""
         return self.images / self.seconds if self.seconds else float("inf")
@@ -59,7 +65,7 @@ class PackReport:
         ]
         lines += [f"rejected {key}: {reason}" for key, reason in self.rejections[:20]]
         if self.rejected > 20:
-            lines.append(f"… and {self.rejected - 20} more, all in {self.path / 'rejected.jsonl'}")
+            lines.append(f"… and {self.rejected - 20} more, all in {self.rejected_file}")
         if self.verbatim:
             kept = ", ".join(f"{count} ({why})" for why, count in sorted(self.verbatim.items()))
             lines.append(f"not sliceable, so decoded whole: {kept}")
@@ -72,7 +78,7 @@ class PackReport:
 
 
 def make_report(
-    path: Path,
+    path: Path | str,
     counts: tuple[int, int],
     rejections: Iterable[Rejection],
     infos: list[PartInfo],

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from .errors import FastdataError, PackingError, SourceError
+from .errors import FastdataError, PackingError, RemoteError, SourceError
 from .folder import Findings
+from .job import job_identity
 from .pack_report import PackReport, make_report
 from .packing import (
     PackSettings,
@@ -23,14 +23,14 @@ from .packing import (
     pack_stream,
     plan_shards,
 )
-from .publish import check_destination
+from .run_workspace import RunWorkspace, write_errors
 from .shard_tasks import pack_by_executor
 from .shards import Contents, Manifest, ShardPart, assemble
 from .shards.parts import Rejection
 from .sources import Source
 from .sources.samples import Stream
+from .target import Target
 from .version import __version__
-from .workspace import Workspace, clear_up, job_identity, published, write_errors
 
 
 @dataclass
@@ -38,7 +38,7 @@ class PackRun:
     """One packing run: what it reads, what it writes, and how."""
 
     source: Source | Stream
-    target: Path
+    target: Target
     settings: PackSettings
     shard_size: int
     overwrite: bool = False
@@ -53,7 +53,7 @@ class PackRun:
                 return self._nothing_to_do()
             self.check_target()
             with (
-                Workspace(self.target, self.job(), self._listed, restart) as work,
+                self.target.workspace(self.job(), self._listed, restart) as work,
                 _resumable(work),
             ):
                 self.check_target()  # now that no other process can change it
@@ -73,7 +73,7 @@ class PackRun:
 
         That is done now, also if it was the run of another job, which this one then follows.
         """
-        commit = published(self.target)
+        commit = self.target.published()
         if commit is None:
             return False
         self.clear_up()
@@ -90,17 +90,17 @@ class PackRun:
 
     def clear_up(self) -> None:
         """Remove what the earlier run has left."""
-        clear_up(self.target)
+        self.target.clear_up()
 
     def _nothing_to_do(self) -> PackReport:
         note = "an earlier run had completed it, and was stopped when it cleared up"
         classes = len(self.source.classes)
-        return PackReport(self.target, 0, classes, [], 0, 0, 0.0, notes=[note])
+        return PackReport(self.target.path, 0, classes, [], 0, 0, 0.0, notes=[note])
 
     def check_target(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""
         roots = self.source.roots if isinstance(self.source, Source) else []
-        check_destination(map(Path, roots), self.target, self.overwrite)
+        self.target.check_new(roots, self.overwrite)
 
     def job(self) -> dict[str, Any]:
         """All that the pack's bytes depend on, besides the samples' own bytes."""
@@ -119,7 +119,7 @@ class PackRun:
         }
 
     def _write_shards(
-        self, work: Workspace, workers: int, executor: Executor | None, quiet: bool
+        self, work: RunWorkspace, workers: int, executor: Executor | None, quiet: bool
     ) -> None:
         source, settings = self.source, self.settings
         self._reject_listed()
@@ -134,10 +134,13 @@ class PackRun:
             todo = [plan for plan in enumerate(spans, self.first) if plan[0] not in done]
             bar.update(len(source) - sum(span.stop - span.first for _, span in todo))
             if executor is None:
-                pack_source(work.path, source, todo, settings, workers, progress)
+                path, upload = work.path, work.upload
+                pack_source(path, source, todo, settings, workers, progress, upload=upload)
                 return
             with work.scratch() as scratch:
-                pack_by_executor(executor, work.path, scratch, source, todo, settings, progress)
+                pack_by_executor(
+                    executor, work.path, scratch, source, todo, settings, progress, work.upload
+                )
             work.expect(number for number, _ in todo)
 
     def _reject_listed(self) -> None:
@@ -146,7 +149,7 @@ class PackRun:
             raise PackingError(f"{key}: {reason}")
 
     def _assemble(
-        self, work: Workspace, started: float, resumed: int
+        self, work: RunWorkspace, started: float, resumed: int
     ) -> tuple[Manifest, PackReport]:
         findings = self.findings
         rejections = [Rejection(*pair) for pair in findings.rejected]
@@ -165,7 +168,7 @@ class PackRun:
             key, reason = rejections[0]
             raise PackingError(f"none of {len(rejections)} images is usable: {key}: {reason}")
         return manifest, make_report(
-            self.target,
+            self.target.path,
             (sum(info.count for info in infos), len(manifest.classes)),
             rejections,
             infos,
@@ -176,12 +179,12 @@ class PackRun:
         )
 
     def write_pack(
-        self, work: Workspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+        self, work: RunWorkspace, parts: Iterator[ShardPart], rejected: list[Rejection]
     ) -> Manifest:
         """Put the parts together in the workspace."""
         return assemble(work.pack, self.contents(), parts, rejected)
 
-    def publish(self, work: Workspace) -> None:
+    def publish(self, work: RunWorkspace) -> None:
         """Let the pack appear."""
         work.publish(self.overwrite)
 
@@ -213,22 +216,28 @@ class _Progress:
 
 
 @contextmanager
-def _resumable(work: Workspace) -> Iterator[None]:
+def _resumable(work: RunWorkspace) -> Iterator[None]:
     """Say with whatever stops the packing how to go on."""
     try:
         yield
     except PackingError as error:
         raise PackingError(f"{error}; {_way_on(work)}") from error
+    except RemoteError as error:
+        raise RemoteError(f"{error}; {_way_on(work)}") from error
     except FastdataError:
         raise
     except OSError as error:
-        raise PackingError(f"cannot write {work.target}: {error}; {_way_on(work)}") from error
+        raise PackingError(f"cannot write {work.where}: {error}; {_way_on(work)}") from error
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"interrupted; {_way_on(work)}") from error
 
 
-def _way_on(work: Workspace) -> str:
-    done = len(work.done())
+def _way_on(work: RunWorkspace) -> str:
+    again = "run the same again to go on with them"
+    try:
+        done = len(work.done())
+    except FastdataError:  # the store that has just failed
+        return f"shards that are complete stay in {work.where}: {again}"
     if not done:
         return "nothing is left of it"
-    return f"{done} shards are complete in {work.path}: run the same again to go on with them"
+    return f"{done} shards are complete in {work.where}: {again}"

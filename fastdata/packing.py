@@ -22,11 +22,12 @@ from .fields import Field
 from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import keep_freed_memory, ordered_map
 from .records import encode_item
+from .run_workspace import RunWorkspace, storage_errors
 from .sample import Record
 from .shards.parts import PartInfo, Rejection, ShardPartWriter
 from .sources import Item, Source
 from .sources.samples import Stream, Trace
-from .workspace import Workspace, storage_errors
+from .upload import Upload
 
 Progress = Callable[[int, int], None]  # samples done, bytes read
 
@@ -135,10 +136,18 @@ class ShardStream:
         work: directory of the packing run.
         settings: how.
         scratch: where shards are built; see ``ShardPartWriter``.
+        upload: takes them from ``work`` when they are complete; None leaves them there.
     """
 
-    def __init__(self, work: Path, settings: PackSettings, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        work: Path,
+        settings: PackSettings,
+        scratch: Path | None = None,
+        upload: Upload | None = None,
+    ) -> None:
         self._work = work
+        self._upload = upload
         self._scratch = scratch
         self._settings = settings
         self._number = -1
@@ -167,7 +176,14 @@ class ShardStream:
         if self._writer is not None:
             self._settle()
             writer, self._writer = self._writer, None
-            self._closing = writer, self._pool.submit(writer.commit, digest)
+            future = self._pool.submit(self._commit, self._number, writer, digest)
+            self._closing = writer, future
+
+    def _commit(self, number: int, writer: ShardPartWriter, digest: str) -> PartInfo:
+        info = writer.commit(digest)
+        if self._upload is not None:
+            self._upload(self._work, number, info)
+        return info
 
     def finish(self) -> PartInfo | None:
         """Complete everything; returns what is known of the last shard."""
@@ -204,6 +220,7 @@ def pack_source(
     workers: int,
     progress: Progress,
     scratch: Path | None = None,
+    upload: Upload | None = None,
 ) -> PartInfo | None:
     """Write the shards in ``todo``, in threads of this process.
 
@@ -215,6 +232,7 @@ def pack_source(
         workers: threads that read and encode.
         progress: told of each sample.
         scratch: where shards are built; default: ``work``.
+        upload: takes them from ``work`` when they are complete.
 
     Returns:
         what is known of the last shard.
@@ -235,7 +253,7 @@ def pack_source(
     def encode_lot(lot: Lot) -> list[Record | Bad]:
         return [encode_at(index) for index in range(lot.first, lot.stop)]
 
-    shards = ShardStream(work, settings, scratch)
+    shards = ShardStream(work, settings, scratch, upload)
     lots = _lots(todo, source.sizes)
     with (
         _encoding(shards, workers) as pool,
@@ -292,7 +310,7 @@ def _encoding(shards: ShardStream, workers: int) -> Iterator[ThreadPoolExecutor]
 
 
 def pack_stream(
-    work: Workspace,
+    work: RunWorkspace,
     stream: Stream,
     shard_size: int,
     settings: PackSettings,
@@ -311,7 +329,7 @@ def pack_stream(
     def run(task: Callable[[], Item]) -> Record | Bad:
         return encoded(task(), settings)
 
-    shards = ShardStream(work.path, settings)
+    shards = ShardStream(work.path, settings, upload=work.upload)
     size = count = 0
     with (
         _encoding(shards, workers) as pool,
@@ -332,7 +350,7 @@ def pack_stream(
 
 
 def _pass_over(
-    work: Workspace, tasks: Iterator[Callable[[], Item]], progress: Progress, number: int
+    work: RunWorkspace, tasks: Iterator[Callable[[], Item]], progress: Progress, number: int
 ) -> int:
     """Skip the samples of the shards that are complete; returns the number of the next one."""
     done = work.done()

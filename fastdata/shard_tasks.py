@@ -32,6 +32,7 @@ from .packing import PackSettings, Progress, Span, pack_source
 from .shards import ShardPart
 from .shards.parts import PartInfo, part_name
 from .sources import Source
+from .upload import Upload
 from .version import __version__
 
 # A task holds its samples' names and columns: about 100 bytes a sample, and more with annotations.
@@ -52,6 +53,8 @@ class ShardTask:
         source: the shard's samples alone.
         settings: how.
         versions: of what has to be the same everywhere; see ``versions``.
+        upload: takes the shard, which is then built in a directory of this machine, and ``work``
+            and ``scratch`` need not be seen here; None leaves it in ``work``.
     """
 
     work: str
@@ -60,6 +63,7 @@ class ShardTask:
     source: Source
     settings: PackSettings
     versions: dict[str, str]
+    upload: Upload | None = None
 
     def __call__(self) -> PartInfo:
         """Write the shard, in one thread.
@@ -70,7 +74,10 @@ class ShardTask:
         """
         with _with_place(self.number):
             self._check_versions()
+            if self.upload is not None:
+                return self._uploaded(self.upload)
             self._check_directory()
+            self._check_source()
             part = Path(self.work, "parts", part_name(self.number))
             if part.exists():  # a copy of this task has been faster
                 return ShardPart.read(part).info
@@ -78,8 +85,18 @@ class ShardTask:
 
     def _write(self) -> PartInfo:
         work, scratch = Path(self.work), Path(self.scratch)
-        todo, goes_on = [(self.number, Span(0, len(self.source)))], _GoesOn(scratch)
-        info = pack_source(work, self.source, todo, self.settings, 1, goes_on, scratch)
+        return self._packed(work, scratch, _GoesOn(scratch))
+
+    def _uploaded(self, upload: Upload) -> PartInfo:
+        self._check_source()
+        with upload.directory() as work:
+            return self._packed(work, work, _no_progress)
+
+    def _packed(self, work: Path, scratch: Path, progress: Progress) -> PartInfo:
+        todo = [(self.number, Span(0, len(self.source)))]
+        info = pack_source(
+            work, self.source, todo, self.settings, 1, progress, scratch, self.upload
+        )
         if info is None:
             raise PackingError("it has no samples")
         return info
@@ -104,11 +121,17 @@ class ShardTask:
                 f"{self.scratch} is not here: the packing run is over, or this worker does not "
                 f"see {scratch.parents[1]} under this path as the process does that started it"
             )
+
+    def _check_source(self) -> None:
         if self.source.has_vanished(0):
             raise SourceError(
                 f"{self.source.keys[0]}: it was there when the source was listed: has it gone, or "
                 "does this worker not see it under its path?"
             )
+
+
+def _no_progress(samples: int, size: int) -> None:
+    pass
 
 
 class _GoesOn:
@@ -162,6 +185,7 @@ def pack_by_executor(
     todo: list[tuple[int, Span]],
     settings: PackSettings,
     progress: Progress,
+    upload: Upload | None = None,
 ) -> None:
     """Write the shards in ``todo``, each as one task of ``executor``.
 
@@ -173,6 +197,7 @@ def pack_by_executor(
         todo: number and samples of each shard.
         settings: how.
         progress: told of each shard that is complete.
+        upload: takes the shards that are complete; None leaves them in ``work``.
 
     Raises:
         SourceError, PackingError: a task's own, or a worker was lost; the message has the shard.
@@ -182,7 +207,7 @@ def pack_by_executor(
     try:
         for number, span in todo:
             part = source.part(*span)
-            task = ShardTask(str(work), str(scratch), number, part, settings, here)
+            task = ShardTask(str(work), str(scratch), number, part, settings, here, upload)
             size = _pickled_size(task)
             while flight.is_full(size):
                 flight.settle()

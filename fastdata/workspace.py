@@ -24,40 +24,35 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from .closable import Closable
-from .errors import FastdataError, PackError, PackExistsError, PackFormatError, PackingError
+from .errors import PackError, PackExistsError, PackFormatError, PackingError
+from .job import COMMIT, JOB, SOURCE, Commit, check_job, differences, job_identity, write_listing
 from .publish import replace_directory
-from .sample import KeyTable
+from .run_workspace import RunWorkspace, part_numbers
 from .shards import Manifest, ShardPart
-from .shards._files import fsync_directory, fsync_file, write_durably
+from .shards._files import fsync_directory, write_durably
+from .shards.manifest import MANIFEST
 from .shards.parts import part_name
 from .sources import Source
 from .sources.base import hexdigest
 
-_JOB, _SOURCE, _LOCK, _COMMIT = "job.json", "source.npz", "lock", "commit"
-_KNOWN = {_JOB, _SOURCE, _LOCK, _COMMIT, "parts", "pack", "old"}
-_LOW_SPACE = 100_000_000
+_LOCK = "lock"
+_KNOWN = {JOB, SOURCE, _LOCK, COMMIT, "parts", "pack", "old"}
 _PATIENCE = 3.0  # seconds until what another machine has written must be seen here
 _ATTEMPTS = 20
 
 
-class Workspace(Closable):
-    """The directory of one packing run, locked for this process.
+class Workspace(RunWorkspace):
+    """A directory beside that of the pack, locked for this process.
 
     Args:
         target: where the pack will appear.
         job: the settings that the pack's bytes depend on, for JSON.
         source: the samples, if they could be listed.
         restart: forget what an earlier run has left, whatever it was.
-
-    Attributes:
-        path: the directory.
-        resumed: whether an earlier run of the same job has left complete shards.
 
     Raises:
         PackExistsError: another process is packing there, or what is there is another job's; the
@@ -70,37 +65,24 @@ class Workspace(Closable):
     ) -> None:
         self.target = Path(os.path.realpath(target))
         self.path = partial_path(target)
+        self.where = os.fspath(self.path)
         self._appends = "appends_to" in job
         self._identity = job_identity(job, source)
         self._lock = _locked(self.path, target)
         try:
             if restart:
                 self._clear()
-            job = json.loads(json.dumps(job))  # as it will be read again: tuples become lists
             self._begin(job, source)
         except BaseException:
             self._lock.release()
             raise
-        self.resumed = bool(self.done())
-
-    @property
-    def pack(self) -> Path:
-        """The directory that becomes the pack."""
-        return self.path / "pack"
 
     def done(self) -> set[int]:
-        """Numbers of the shards that are complete."""
         parts = self.path / "parts"
-        names = os.listdir(parts) if parts.is_dir() else []
-        return {int(name[:-4]) for name in names if name.endswith(".npz") and name[:-4].isdigit()}
+        return part_numbers(os.listdir(parts) if parts.is_dir() else [])
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory where other processes may build shards.
-
-        When the block ends it is gone, and so is the way to complete a shard for whoever is still
-        at it, such as a worker that was taken for dead.
-        """
         path = self.path / f"tmp-{uuid.uuid4().hex}"
         path.mkdir()
         try:
@@ -109,11 +91,6 @@ class Workspace(Closable):
             _remove_at_once(path)
 
     def expect(self, numbers: Iterable[int]) -> None:
-        """Check that shards which others say are complete can be seen.
-
-        Raises:
-            PackingError: one cannot.
-        """
         wanted, deadline = set(numbers), time.monotonic() + _PATIENCE
         # Listing a directory makes a network file system ask its server.
         while (missing := wanted - self.done()) and time.monotonic() < deadline:
@@ -125,11 +102,6 @@ class Workspace(Closable):
             )
 
     def part(self, number: int) -> ShardPart:
-        """What is known of a complete shard.
-
-        Raises:
-            PackFormatError: it is damaged; only deleting the directory helps.
-        """
         part = ShardPart.read(self.path / "parts" / part_name(number))
         shard = self.pack / part.info.file
         if self._appends and not shard.exists():  # it has been moved already
@@ -139,13 +111,22 @@ class Workspace(Closable):
         return part
 
     def publish(self, overwrite: bool) -> None:
-        """Let the pack appear at the target, durably, and remove the rest.
-
-        Raises:
-            PackExistsError: something has appeared there meanwhile.
-        """
         replace_directory(self.pack, self.target, self.path / "old", overwrite)
         fsync_directory(self.target.parent)
+        self.finish()
+
+    def publish_over(self, old: Manifest) -> None:
+        new = Manifest.read(self.pack)
+        before = {entry.file for entry in old.entries}
+        for entry in new.entries:
+            if entry.file not in before and (self.pack / entry.file).exists():
+                os.replace(self.pack / entry.file, self.target / entry.file)
+        fsync_directory(self.target)
+        os.replace(self.pack / MANIFEST, self.target / MANIFEST)
+        fsync_directory(self.target)
+        for name in before - {entry.file for entry in new.entries}:
+            with suppress(OSError):
+                (self.target / name).unlink()
         self.finish()
 
     def finish(self) -> None:
@@ -159,25 +140,13 @@ class Workspace(Closable):
             time.sleep(0.01 * attempt)
         warnings.warn(f"{self.path} could not be removed ({problem}): delete it", stacklevel=2)
 
-    def announce(self, manifest: Manifest) -> None:
-        """Note the pack.json that is about to appear, for a run that finds it there."""
-        infos = [self.part(number).info for number in sorted(self.done())]
-        commit = Commit(
-            hexdigest([manifest.to_bytes()]),
-            self._identity,
-            [(info.items, info.digest) for info in infos],
-        )
-        self._write(_COMMIT, json.dumps(commit))
-
     def _write(self, name: str, text: str) -> None:
-        """Write a file that is there whole or not at all."""
         temporary = self.path / f"tmp-{name}"
         write_durably(temporary, [text.encode("utf-8")])
         os.replace(temporary, self.path / name)
         fsync_directory(self.path)
 
     def discard(self) -> None:
-        """Forget all shards."""
         for name in ("parts", "pack"):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
@@ -194,16 +163,16 @@ class Workspace(Closable):
     def _begin(self, job: dict[str, Any], source: Source | None) -> None:
         self._restore_old()
         self._refuse_foreign()
-        path = self.path / _JOB
-        if path.exists():
-            self._compare(json.loads(path.read_text("utf-8")), job, source)
+        begun = (self.path / JOB).exists()
+        if begun:
+            check_job(self.path, self.where, job, source)
         self._remove_temporary()
         for name in ("parts", "pack"):
             (self.path / name).mkdir(exist_ok=True)
-        if not path.exists():
+        if not begun:
             if source is not None:
-                _write_listing(self.path / _SOURCE, source)
-            self._write(_JOB, json.dumps(job, indent=1))
+                write_listing(self.path / SOURCE, source)
+            self._write(JOB, json.dumps(job, indent=1))
 
     def _restore_old(self) -> None:
         """Put back the pack that a run has taken away, which was killed before it put another."""
@@ -220,15 +189,6 @@ class Workspace(Closable):
                     f"{self.path}, or choose another path for the pack"
                 )
 
-    def _compare(self, before: dict[str, Any], now: dict[str, Any], source: Source | None) -> None:
-        different = _differences(self.path, before, now, source)
-        if different:
-            raise PackExistsError(
-                f"{self.path} holds an unfinished pack that differs: {'; '.join(different)}. Run "
-                "it as before to go on, or give up what is done and start anew with restart "
-                "(--restart)"
-            )
-
     def _remove_temporary(self) -> None:
         for path in self.path.glob("tmp-*"):
             if path.is_dir():
@@ -239,7 +199,7 @@ class Workspace(Closable):
     def _clear(self) -> None:
         self._restore_old()
         self._refuse_foreign()
-        for name in (_JOB, _SOURCE):  # first, so that half of it is never gone on with
+        for name in (JOB, SOURCE):  # first, so that half of it is never gone on with
             (self.path / name).unlink(missing_ok=True)
         self._remove_temporary()
         for name in ("parts", "pack"):
@@ -279,34 +239,12 @@ def left_behind(
     """
     path = partial_path(target)
     try:
-        before = json.loads((path / _JOB).read_text("utf-8"))
-        done = sum(name.endswith(".npz") for name in os.listdir(path / "parts"))
+        done = len(part_numbers(os.listdir(path / "parts")))
+        return done, differences(path, os.fspath(path), job, source)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise PackFormatError(f"{path}: damaged ({error}): start anew with --restart") from error
-    return done, _differences(path, before, json.loads(json.dumps(job)), source)
-
-
-class Commit(NamedTuple):
-    """What a run notes right before its pack appears.
-
-    ``manifest`` is the digest of the pack.json, ``job`` that of settings and listing, and ``parts``
-    has the number of items and their digest for each shard.
-    """
-
-    manifest: str
-    job: str
-    parts: list[tuple[int, str]]
-
-
-def job_identity(job: dict[str, Any], source: Source | None) -> str:
-    """A digest of settings and samples; two runs that have the same want the same pack."""
-    settings = {name: value for name, value in job.items() if name != "appends_to"}
-    parts: list[Any] = [json.dumps(settings, sort_keys=True)]
-    if source is not None:
-        parts += [source.keys.offsets, source.keys.blob, source.sizes, source.stamps]
-    return hexdigest(parts)
 
 
 def published(target: Path) -> Commit | None:
@@ -317,7 +255,7 @@ def published(target: Path) -> Commit | None:
     with suppress(OSError):
         partial_path(target).rmdir()
     try:
-        commit = Commit(*json.loads((partial_path(target) / _COMMIT).read_text("utf-8")))
+        commit = Commit(*json.loads((partial_path(target) / COMMIT).read_text("utf-8")))
         manifest = Manifest.read(Path(os.path.realpath(target)))
     except (OSError, ValueError, TypeError, PackError):
         return None
@@ -336,7 +274,7 @@ def clear_up(target: Path) -> None:
         for entry in path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != _COMMIT:
+            elif entry.name != COMMIT:
                 entry.unlink(missing_ok=True)
         _remove_rest(path)
     finally:
@@ -345,7 +283,7 @@ def clear_up(target: Path) -> None:
 
 def _remove_rest(path: Path) -> None:
     """The note that all had been done goes last: nothing but an empty directory can be left."""
-    for name in (_LOCK, _COMMIT):
+    for name in (_LOCK, COMMIT):
         (path / name).unlink(missing_ok=True)
     with suppress(OSError):  # another process may have come to clear up the same
         path.rmdir()
@@ -368,91 +306,3 @@ def _locked(path: Path, target: Path) -> FileLock:
         if (path / _LOCK).exists():
             return lock
         lock.release()  # its holder has just finished, and has removed the file
-
-
-@contextmanager
-def storage_errors(directory: Path) -> Iterator[None]:
-    """Each storage library has its own errors for a write that failed: all become OSError."""
-    try:
-        yield
-    except (FastdataError, OSError):
-        raise
-    except Exception as error:
-        free = shutil.disk_usage(directory).free
-        # LMDB reports a full disk as "Input/output error".
-        full = f" ({free / 1e6:.1f} MB are free there)" if free < _LOW_SPACE else ""
-        raise OSError(f"{error}{full}") from error
-
-
-@contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """What the file system refuses becomes a PackingError."""
-    try:
-        yield
-    except FastdataError:
-        raise
-    except OSError as error:
-        raise PackingError(f"cannot write {target}: {error}") from error
-
-
-def _write_listing(path: Path, source: Source) -> None:
-    arrays = {
-        "key_offsets": source.keys.offsets,
-        "keys": source.keys.blob,
-        "sizes": source.sizes,
-        "stamps": source.stamps,
-    }
-    temporary = path.with_name("tmp-" + path.name)
-    np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    fsync_file(temporary)
-    os.replace(temporary, path)
-
-
-def _differences(
-    path: Path, before: dict[str, Any], now: dict[str, Any], source: Source | None
-) -> list[str]:
-    """How a job and its source differ from those of the workspace at ``path``."""
-    different = [
-        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name) and name != "digest"
-    ]
-    if source is not None:
-        different += _changes(path / _SOURCE, source)
-    if not different and before.get("digest") != now.get("digest"):
-        different = ["targets, columns or annotations have changed"]
-    return different
-
-
-def _changes(path: Path, source: Source) -> list[str]:
-    """The first difference between the samples that were listed and those that are there now."""
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            before = {name: found[name] for name in found.files}
-        keys = KeyTable(before["key_offsets"], before["keys"])
-    except Exception as error:  # zipfile and NumPy have errors of their own
-        raise PackFormatError(f"{path}: damaged ({error}): start anew with --restart") from error
-    if len(keys) != len(source) or not np.array_equal(keys.offsets, source.keys.offsets):
-        return [_first_new_key(keys, source.keys)]
-    if not np.array_equal(keys.blob, source.keys.blob):
-        return [_first_new_key(keys, source.keys)]
-    for name, meaning in (("sizes", "bytes"), ("stamps", "modification time")):
-        rows = np.flatnonzero(before[name] != getattr(source, name))
-        if len(rows):
-            row = int(rows[0])
-            more = f" (and {len(rows) - 1} more files)" if len(rows) > 1 else ""
-            old, new = before[name][row], getattr(source, name)[row]
-            return [f"{source.keys[row]!r} has changed: {meaning} {old} then, {new} now{more}"]
-    return []
-
-
-def _first_new_key(before: KeyTable, now: KeyTable) -> str:
-    for index, (old, new) in enumerate(zip(before, now, strict=False)):
-        if old != new:
-            where = f"sample {index} was {old!r} and is {new!r}"
-            break
-    else:
-        longer = before if len(before) > len(now) else now
-        gone = "no longer there" if longer is before else "new"
-        where = f"{longer[min(len(before), len(now))]!r} is {gone}"
-    return f"the source had {len(before)} samples and has {len(now)}: {where}"

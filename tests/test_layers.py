@@ -15,7 +15,8 @@ ORDER = [
     "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "channels", "endings", "folder", "remote", "shards", "publish",
     "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
-    "workspace", "transforms", "batch",
+    "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",
+    "transforms", "batch",
     "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
     "packing", "shard_tasks", "pack_report", "pack_run", "pack",

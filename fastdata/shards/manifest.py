@@ -23,6 +23,9 @@ REJECTED = "rejected.jsonl"
 #: What ``files`` holds besides a column for each field that has one: the role of each side file.
 TABLE, KEYS, KEY_OFFSETS, REJECTIONS = "table", "keys", "key_offsets", "rejected"
 
+#: What side files may be called.
+SIDE_FILE = re.compile(r"(table|keys|rejected|field)(\.[0-9]+)?(-.+)?\.(npy|bin|jsonl)")
+
 _MOST_BYTES = 1 << 30
 _NO_DIGEST = "0" * 64
 _DIGEST = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')

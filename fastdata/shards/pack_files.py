@@ -79,12 +79,7 @@ class RemoteFiles(PackFiles):
         return self.place.describe()
 
     def manifest(self) -> Manifest:
-        where = self.place.describe(MANIFEST)
-        try:
-            data = self.place.read(MANIFEST, _MOST_MANIFEST_BYTES)
-        except PackNotFoundError as error:
-            raise PackNotFoundError(f"no pack at {self.path}: there is no {where}") from error
-        manifest = Manifest.parse(data, where)
+        manifest = read_manifest(self.place)
         largest = max((entry.bytes for entry in manifest.entries), default=0)
         if largest > self.cache.limit_bytes:
             raise OptionError(
@@ -118,6 +113,16 @@ class RemoteFiles(PackFiles):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def read_manifest(place: Place) -> Manifest:
+    """The manifest of the pack in a place; errors as ``Manifest.read``."""
+    where = place.describe(MANIFEST)
+    try:
+        data = place.read(MANIFEST, _MOST_MANIFEST_BYTES)
+    except PackNotFoundError as error:
+        raise PackNotFoundError(f"no pack at {place}: there is no {where}") from error
+    return Manifest.parse(data, where)
 
 
 def pack_files(
