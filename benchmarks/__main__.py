@@ -21,6 +21,7 @@ EXAMPLE = """examples:
   python -m benchmarks run --only pil lmdb --rounds 3 --output result.json
   python -m benchmarks report result.json --chart result.png
   python -m benchmarks cases --data photos --only imagenet-224 12-megapixel
+  python -m benchmarks packing --data photos --images 2000 --rounds 5
 """
 
 

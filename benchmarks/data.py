@@ -54,11 +54,12 @@ def generated_images(work: Path, count: int, size: str | None = None) -> Path:
     return folder
 
 
-def lay_out(source: Path, count: int, folder: Path) -> dict[str, Any]:
+def lay_out(source: Path, count: int, folder: Path, link: bool = True) -> dict[str, Any]:
     """Fill ``folder`` with exactly ``count`` images of ``source``; return what is in it.
 
     A larger source gives an evenly spaced choice, a smaller one is repeated. Files are hard links
-    where the file system allows that. What Pillow cannot decode is left out, and counted.
+    where ``link`` says so and the file system allows that. What Pillow cannot decode is left out,
+    and counted.
     """
     found = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
     chosen = [found[i * len(found) // count] for i in range(count)] if len(found) > count else found
@@ -67,7 +68,7 @@ def lay_out(source: Path, count: int, folder: Path) -> dict[str, Any]:
         raise BenchmarkError(f"no image that Pillow can decode in {source}")
     placed = [files[i % len(files)] for i in range(count)]
     for i, file in enumerate(placed):
-        place(file, folder / file.label / f"{i:07d}{file.path.suffix.lower()}")
+        place(file, folder / file.label / f"{i:07d}{file.path.suffix.lower()}", link)
     total = sum(file.path.stat().st_size for file in placed)
     return {
         "files": len(files),
@@ -92,9 +93,12 @@ def inspect(path: Path, source: Path) -> File | None:
         return None
 
 
-def place(file: File, target: Path) -> None:
-    """Link the file, or copy it to another file system."""
+def place(file: File, target: Path, link: bool = True) -> None:
+    """Link the file, or copy it, as one has to to another file system."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if not link:
+        shutil.copyfile(file.path, target)
+        return
     try:
         os.link(file.path.resolve(), target)
     except OSError:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import case_report, case_rounds, gpu, machine, memory, scaling, startup
+from . import case_report, case_rounds, gpu, machine, memory, packing, scaling, startup
 from .data import ROOT, default_work_folder
 
-COMMANDS = ("cases", "scaling", "startup", "memory", "gpu")
+COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "gpu")
 
 
 def add_parsers(commands: Any, number: Any) -> None:
@@ -23,6 +23,7 @@ def add_parsers(commands: Any, number: Any) -> None:
     starting.add_argument("--only", nargs="+", metavar="PART", choices=startup.PARTS)
     add_common(starting)
     add_memory(commands.add_parser("memory", help="growth from epoch to epoch"), number)
+    add_packing(commands.add_parser("packing", help="packing next to cp and bare loops"), number)
     add_gpu(commands.add_parser("gpu", help="step time, copies and a timeline on a GPU"), number)
 
 
@@ -63,6 +64,17 @@ def add_memory(parser: argparse.ArgumentParser, number: Any) -> None:
     add("--batch", type=number(1), default=default.batch, help="images in a batch (%(default)s)")
     text = "random rows in an epoch; 0 reads each row once (%(default)s)"
     add("--samples", type=number(0), default=default.samples, help=text)
+    add_common(parser)
+
+
+def add_packing(parser: argparse.ArgumentParser, number: Any) -> None:
+    """The options of ``packing``."""
+    default, add = packing.Settings(), parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="photographs; without it, images are made")
+    add("--images", type=number(1), default=default.images, help="images in all (%(default)s)")
+    add("--rounds", type=number(1), default=default.rounds, help="(%(default)s)")
+    add("--shard-size", default=default.shard_size, metavar="SIZE", help="(%(default)s)")
+    add("--only", nargs="+", metavar="WAY", choices=packing.WAYS, help=", ".join(packing.WAYS))
     add_common(parser)
 
 
@@ -107,6 +119,10 @@ def run_command(options: argparse.Namespace) -> None:
     elif name == "memory":
         result = memory.run(settings_of(memory.Settings, options), options.work)
         text = memory.report(result)
+    elif name == "packing":
+        asked = settings_of(packing.Settings, options)
+        result = packing.run(asked, options.data, options.work, options.only)
+        text = packing.report(result)
     elif name == "gpu":
         result = gpu.run(settings_of(gpu.Settings, options), options.data, options.work)
         gpu.save_picture(result, output.with_suffix(".png"))
