@@ -53,8 +53,6 @@ class ShardTask:
         source: the shard's samples alone.
         settings: how.
         versions: of what has to be the same everywhere; see ``versions``.
-        upload: takes the shard, which is then built in a directory of this machine, and ``work``
-            and ``scratch`` need not be seen here; None leaves it in ``work``.
     """
 
     work: str
@@ -63,7 +61,6 @@ class ShardTask:
     source: Source
     settings: PackSettings
     versions: dict[str, str]
-    upload: Upload | None = None
 
     def __call__(self) -> PartInfo:
         """Write the shard, in one thread.
@@ -74,29 +71,22 @@ class ShardTask:
         """
         with _with_place(self.number):
             self._check_versions()
-            if self.upload is not None:
-                return self._uploaded(self.upload)
-            self._check_directory()
-            self._check_source()
-            part = Path(self.work, "parts", part_name(self.number))
-            if part.exists():  # a copy of this task has been faster
-                return ShardPart.read(part).info
             return self._write()
 
     def _write(self) -> PartInfo:
-        work, scratch = Path(self.work), Path(self.scratch)
-        return self._packed(work, scratch, _GoesOn(scratch))
-
-    def _uploaded(self, upload: Upload) -> PartInfo:
+        self._check_directory()
         self._check_source()
-        with upload.directory() as work:
-            return self._packed(work, work, _no_progress)
+        part = Path(self.work, "parts", part_name(self.number))
+        if part.exists():  # a copy of this task has been faster
+            return ShardPart.read(part).info
+        scratch = Path(self.scratch)
+        return self._packed(Path(self.work), scratch, _GoesOn(scratch))
 
-    def _packed(self, work: Path, scratch: Path, progress: Progress) -> PartInfo:
+    def _packed(
+        self, work: Path, scratch: Path, progress: Progress, upload: Upload | None = None
+    ) -> PartInfo:
         todo = [(self.number, Span(0, len(self.source)))]
-        info = pack_source(
-            work, self.source, todo, self.settings, 1, progress, scratch, self.upload
-        )
+        info = pack_source(work, self.source, todo, self.settings, 1, progress, scratch, upload)
         if info is None:
             raise PackingError("it has no samples")
         return info
@@ -128,6 +118,22 @@ class ShardTask:
                 f"{self.source.keys[0]}: it was there when the source was listed: has it gone, or "
                 "does this worker not see it under its path?"
             )
+
+
+@dataclass(frozen=True)
+class UploadTask(ShardTask):
+    """A shard that is built in a directory of the worker's machine, and uploaded.
+
+    Attributes:
+        upload: takes it; ``work`` and ``scratch`` need not be seen there.
+    """
+
+    upload: Upload
+
+    def _write(self) -> PartInfo:
+        self._check_source()
+        with self.upload.directory() as work:
+            return self._packed(work, work, _no_progress, self.upload)
 
 
 def _no_progress(samples: int, size: int) -> None:
@@ -207,7 +213,8 @@ def pack_by_executor(
     try:
         for number, span in todo:
             part = source.part(*span)
-            task = ShardTask(str(work), str(scratch), number, part, settings, here, upload)
+            values = (str(work), str(scratch), number, part, settings, here)
+            task = ShardTask(*values) if upload is None else UploadTask(*values, upload)
             size = _pickled_size(task)
             while flight.is_full(size):
                 flight.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -69,16 +70,16 @@ fsspec.register_implementation("faulty", Faulty, clobber=True)
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Temporary files and the cache in places of this test; nothing temporary is left."""
-    for name in ("tmp", "cache"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", os.fspath(tmp_path / "tmp"))
+    own = Path(tempfile.mkdtemp(prefix="fd"))  # the path of a worker's socket has to be short
+    monkeypatch.setattr(tempfile, "tempdir", os.fspath(own))
     monkeypatch.setenv("FASTDATA_CACHE", os.fspath(tmp_path / "cache"))
     monkeypatch.setattr(Faulty, "refuses_to_put", "")
     monkeypatch.setattr(Faulty, "refuses_to_delete", "")
     yield
     MemoryFileSystem.store.clear()
-    left = [path.name for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
-    assert set(left) <= {"lock"}
+    left = {path.name for path in own.rglob("*") if path.is_file()}
+    shutil.rmtree(own)
+    assert left <= {"lock"}
 
 
 @pytest.fixture(scope="module")
