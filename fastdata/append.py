@@ -21,7 +21,7 @@ from .pack_report import PackReport
 from .pack_run import PackRun
 from .packing import PackSettings
 from .shards import Manifest, PackReader, ShardPart
-from .shards._files import fsync_directory
+from .shards._files import fsync_directory, map_file
 from .shards.assembly import SideFiles, shard_entries
 from .shards.manifest import MANIFEST, REJECTIONS
 from .shards.parts import PartInfo, Rejection
@@ -184,7 +184,8 @@ class _AppendRun(PackRun):
         generation = old.manifest.generation + 1
         with SideFiles(work.pack, self.settings.fields, generation) as side:
             side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
-            side.copy_rejected((old.path / old.manifest.files[REJECTIONS].file).read_bytes())
+            entry = old.manifest.files[REJECTIONS]
+            side.copy_rejected(map_file(old.path / entry.file, entry.bytes))
             side.reject(rejected)
             for part in parts:
                 side.add(part)

@@ -22,7 +22,7 @@ from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import available_cores, ordered_map
 from .sample import EncodedImage
 from .shards import FileEntry, PackReader, ShardEntry
-from .shards._files import open_regular, sha256_file
+from .shards._files import count_lines, open_regular, sha256_file
 from .shards.manifest import KEY_OFFSETS, REJECTIONS, Manifest
 
 _CHANGED = "the file's SHA-256 is not the one in pack.json"
@@ -136,8 +136,8 @@ def _bad_rows(reader: PackReader) -> Iterator[str]:
         yield f"{manifest.files[KEY_OFFSETS].file}: the offsets do not ascend"
     entry = manifest.files[REJECTIONS]
     try:
-        lines = (reader.path / entry.file).read_bytes().count(b"\n")
-    except OSError:
+        lines = count_lines(reader.path / entry.file)
+    except (OSError, PackFormatError):  # which has been reported
         return
     if lines != manifest.rejected:
         yield f"{entry.file}: expected {manifest.rejected} lines, found {lines}"
@@ -164,9 +164,6 @@ def _problems(reader: PackReader, start: int, stop: int, deep: bool) -> Iterator
         try:
             reader.keys[index]
             record = reader.read(index)
-        except UnicodeDecodeError:
-            yield f"{_sample(reader, index)}: not UTF-8"
-            continue
         except PackFormatError as error:
             yield f"{_sample(reader, index)}: {error}"
             continue
@@ -204,6 +201,6 @@ def _decode_media(reader: PackReader, index: int, name: str, record: memoryview)
 def _sample(reader: PackReader, index: int) -> str:
     try:
         key = repr(reader.keys[index])
-    except UnicodeDecodeError:
+    except PackFormatError:
         key = "its key is damaged"
     return f"sample {index} ({key})"

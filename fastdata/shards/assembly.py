@@ -93,10 +93,10 @@ class SideFiles(Closable):
             self._rejected.write(line.encode("utf-8", "backslashreplace"))
             self.rejected += 1
 
-    def copy_rejected(self, lines: bytes) -> None:
+    def copy_rejected(self, lines: memoryview) -> None:
         """Append lines of another ``rejected.jsonl``."""
         self._rejected.write(lines)
-        self.rejected += lines.count(b"\n")
+        self.rejected += bytes(lines).count(b"\n")
 
     def finish(self) -> dict[str, FileEntry]:
         """Complete all files, durably, and describe them by role."""
