@@ -179,7 +179,7 @@ class _AppendRun(PackRun):
         generation = old.manifest.generation + 1
         with SideFiles(work.pack, self.settings.fields, generation) as side:
             side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
-            side.copy_rejected(bytes(old.files.map(old.manifest.files[REJECTIONS])))
+            side.copy_rejected(old.files.map(old.manifest.files[REJECTIONS]))
             side.reject(rejected)
             for part in parts:
                 side.add(part)

@@ -101,6 +101,8 @@ class PackDataset(ImageDataset):
             turn, slice_index = int(row["orientation"]), int(row["slice_index"])
             height, width = int(row["height"]), int(row["width"])
             data = pack.read_field(index, name, data)
+        if not (height and width):
+            raise PackFormatError(f"the table says that it has {height}x{width} pixels")
         turn = turn if self.apply_exif_orientation else 1
         return EncodedImage(data, height, width, turn, self._raw, slice_index)
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import jpeg
+from .apng import without_animation
 from .errors import DecodeError
 from .header import sniff
-from .jpeg import Slicer, first_rows
+from .jpeg import Slicer, first_rows, indexed_size
 from .limits import check_announced, check_size
 from .plan import Box, Plan
 from .render import Image, apply_orientation, execute
@@ -87,9 +88,12 @@ def _whole_pixels(image: EncodedImage) -> Image:
     check_size(image.data, image.height, image.width)
     pixels = _pixels(image.data)
     if pixels.shape[:2] != (image.height, image.width):
-        found = f"{pixels.shape[0]}x{pixels.shape[1]}"
-        raise DecodeError(f"expected {image.height}x{image.width} pixels, found {found}")
+        raise DecodeError(_another_size(image, pixels.shape))
     return pixels
+
+
+def _another_size(image: EncodedImage, found: tuple[int, ...]) -> str:
+    return f"expected {image.height}x{image.width} pixels, found {found[0]}x{found[1]}"
 
 
 def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image, Plan]:
@@ -98,6 +102,9 @@ def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image
     by = _reduction(image.data, plan.first) if reduce else 1
     slicer = _slicers.get() if image.slice_index else None
     if slicer is not None:
+        found = indexed_size(image.data, image.slice_index)
+        if found != (image.height, image.width):  # the box would be one of another image
+            raise DecodeError(f"{_another_size(image, found)} in the record's index")
         part = slicer.slice(image.data, image.slice_index, box)
         if part is not None:
             box = Box(part.top, part.left, box.height, box.width)
@@ -213,7 +220,7 @@ def _imdecode(data: Buffer, flags: int) -> Any:
     if len(data) == 0:
         raise DecodeError("expected an encoded image, found 0 bytes")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(without_animation(data), np.uint8), flags)
     except cv2.error as error:
         raise DecodeError(f"OpenCV refuses the image: {error}") from error
     if image is None or image.size == 0:

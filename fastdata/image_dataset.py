@@ -245,7 +245,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         """The name of a sample, for messages, also where the pack's names are damaged."""
         try:
             return repr(self.keys[as_int(index)])
-        except UnicodeDecodeError:
+        except PackFormatError:
             return "its key is damaged"
 
     def _describe(self, index: int) -> str:

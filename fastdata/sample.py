@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import PackFormatError
+
 #: One row a sample, 40 bytes, little-endian: the class, then the record (its place in the shard's
 #: file, size, CRC-32), then the image in it, which comes first. ``orientation`` is EXIF's 1 to 8.
 #: ``slice_index`` is the offset of a sliceable JPEG's index, 0 if it is none. The rest is zero.
@@ -122,8 +124,8 @@ class KeyTable(Sequence[str]):
         offsets: int64 array of ``len + 1`` byte offsets into ``blob``, starting at 0.
         blob: uint8 array of the names' UTF-8 bytes, one after the other.
 
-    Both may be memory-mapped; a name is decoded when it is asked for. Read-only, safe to share
-    between threads and forked processes.
+    Both may be memory-mapped; a name is decoded when it is asked for, and one that is damaged is a
+    PackFormatError then. Read-only, safe to share between threads and forked processes.
     """
 
     __slots__ = ("blob", "offsets")
@@ -157,4 +159,7 @@ class KeyTable(Sequence[str]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         i = range(len(self))[index]  # negative indices, and IndexError past either end
-        return self.blob[self.offsets[i] : self.offsets[i + 1]].tobytes().decode("utf-8")
+        try:
+            return self.blob[self.offsets[i] : self.offsets[i + 1]].tobytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise PackFormatError(f"the key of sample {i} is damaged: not UTF-8") from error

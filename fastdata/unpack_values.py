@@ -92,10 +92,7 @@ def plain_value(pack: PackReader, index: int, name: str, record: memoryview) -> 
 
 def sample_key(pack: PackReader, index: int) -> str:
     """A sample's name, as one that may be used below a directory; else PackFormatError."""
-    try:
-        return safe_name(pack, pack.keys[index])
-    except UnicodeDecodeError as error:
-        raise PackFormatError(f"{pack.path}: the key of sample {index} is damaged") from error
+    return safe_name(pack, pack.keys[index])
 
 
 def safe_name(pack: PackReader, name: str) -> str:

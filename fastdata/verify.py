@@ -24,7 +24,7 @@ from .parallel import available_cores, ordered_map
 from .remote import LocalPlace, Place, ShardCache, open_place
 from .sample import EncodedImage
 from .shards import FileEntry, PackReader, ShardEntry
-from .shards._files import open_regular, sha256_file
+from .shards._files import count_lines, open_regular, sha256_file
 from .shards.manifest import KEY_OFFSETS, REJECTIONS
 from .shards.pack_files import LocalFiles, PackFiles, RemoteFiles
 
@@ -214,8 +214,8 @@ def _bad_rows(reader: PackReader) -> Iterator[str]:
         yield f"{manifest.files[KEY_OFFSETS].file}: the offsets do not ascend"
     entry = manifest.files[REJECTIONS]
     try:
-        lines = bytes(reader.files.map(entry)).count(b"\n")
-    except PackFormatError:
+        lines = count_lines(reader.files.map(entry))
+    except PackFormatError:  # which has been reported
         return
     if lines != manifest.rejected:
         yield f"{entry.file}: expected {manifest.rejected} lines, found {lines}"
@@ -226,9 +226,6 @@ def _problems(reader: PackReader, samples: range, deep: bool) -> Iterator[str]:
         try:
             reader.keys[index]
             record = reader.read(index)
-        except UnicodeDecodeError:
-            yield f"{_sample(reader, index)}: not UTF-8"
-            continue
         except PackFormatError as error:
             yield f"{_sample(reader, index)}: {error}"
             continue
@@ -266,6 +263,6 @@ def _decode_media(reader: PackReader, index: int, name: str, record: memoryview)
 def _sample(reader: PackReader, index: int) -> str:
     try:
         key = repr(reader.keys[index])
-    except UnicodeDecodeError:
+    except PackFormatError:
         key = "its key is damaged"
     return f"sample {index} ({key})"

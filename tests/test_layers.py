@@ -12,7 +12,7 @@ ORDER = [
     "version", "errors", "closable", "checksum", "sizes", "fields", "sample",
     "plan", "jit", "permutation", "worker", "delivery",
     # L1
-    "header", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
+    "header", "apng", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "channels", "endings", "folder", "remote", "shards", "publish",
     "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
     "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from ._header import Reason
 from ._rows import first_rows
-from ._slicer import Slice, Slicer, find_index
+from ._slicer import Slice, Slicer, find_index, indexed_size
 from ._transcode import Transcoded, restores, transcode
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "available",
     "find_index",
     "first_rows",
+    "indexed_size",
     "restores",
     "transcode",
 ]

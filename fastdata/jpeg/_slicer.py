@@ -69,6 +69,12 @@ class Slicer:
         return None
 
 
+def indexed_size(record: Buffer, index: int) -> tuple[int, int]:
+    """Height and width that the index segment at byte ``index`` of a record gives the image."""
+    height_and_width = int.from_bytes(record[index + 21 : index + 25], "big")
+    return height_and_width >> 16, height_and_width & 0xFFFF
+
+
 def _error(code: int, index: int, box: tuple[int, int, int, int]) -> DecodeError:
     from ._cut import OUTSIDE
 

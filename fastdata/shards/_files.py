@@ -62,6 +62,12 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def count_lines(view: memoryview) -> int:
+    """The number of line ends in bytes of any length."""
+    starts = range(0, len(view), _BLOCK)
+    return sum(bytes(view[start : start + _BLOCK]).count(b"\n") for start in starts)
+
+
 def allow_open_files(count: int) -> None:
     """Lift this process's soft limit of open files for ``count`` more, as far as the hard one."""
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from ..closable import Closable
 from ..fields import Field
 from ..sample import TABLE_DTYPE
-from ._files import NpyStream, fsync_directory, fsync_file, sha256_file
+from ._files import NpyStream, count_lines, fsync_directory, fsync_file, sha256_file
 from .columns import column_types
 from .manifest import (
     KEY_OFFSETS,
@@ -94,10 +94,10 @@ class SideFiles(Closable):
             self._rejected.write(line.encode("utf-8", "backslashreplace"))
             self.rejected += 1
 
-    def copy_rejected(self, lines: bytes) -> None:
+    def copy_rejected(self, lines: memoryview) -> None:
         """Append lines of another ``rejected.jsonl``."""
         self._rejected.write(lines)
-        self.rejected += lines.count(b"\n")
+        self.rejected += count_lines(lines)
 
     def finish(self) -> dict[str, FileEntry]:
         """Complete all files, durably, and describe them by role."""

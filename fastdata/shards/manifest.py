@@ -26,7 +26,9 @@ TABLE, KEYS, KEY_OFFSETS, REJECTIONS = "table", "keys", "key_offsets", "rejected
 #: What side files may be called.
 SIDE_FILE = re.compile(r"(table|keys|rejected|field)(\.[0-9]+)?(-.+)?\.(npy|bin|jsonl)")
 
-_MOST_BYTES = 1 << 30
+# Some 400,000 shards. Of hostile JSON, objects of twenty times this size are made before it is
+# found to be none of ours.
+_MOST_BYTES = 64 << 20
 _NO_DIGEST = "0" * 64
 _DIGEST = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
 _HEX = re.compile("[0-9a-f]{64}")
@@ -95,8 +97,14 @@ class Manifest:
 
     def write(self, directory: Path) -> None:
         """Publish the manifest in ``directory``, durably and in one step."""
+        data = self.to_bytes()
+        if len(data) > _MOST_BYTES:
+            raise PackFormatError(
+                f"{MANIFEST} would have {len(data)} bytes, more than {_MOST_BYTES}: make larger "
+                f"shards (there are {len(self.shards)}), or fewer classes"
+            )
         temporary = directory / (MANIFEST + ".tmp")
-        write_durably(temporary, [self.to_bytes()])
+        write_durably(temporary, [data])
         os.replace(temporary, directory / MANIFEST)
         fsync_directory(directory)
 
@@ -119,13 +127,15 @@ class Manifest:
         if not os.path.lexists(path):
             raise PackNotFoundError(_no_pack(directory))
         with os.fdopen(open_regular(path), "rb") as file:
-            data = file.read(_MOST_BYTES)
+            data = file.read(_MOST_BYTES + 1)
         return cls.parse(data, os.fspath(path))
 
     @classmethod
     def parse(cls, data: bytes, path: str) -> Manifest:
         """The manifest in a file's bytes; ``path`` is for messages. PackFormatError as ``read``."""
         try:
+            if len(data) > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES} bytes are no {MANIFEST}")
             values = json.loads(data.decode("utf-8"))
             if not isinstance(values, dict) or values.get("format") != FORMAT:
                 raise ValueError(f"expected a JSON object with format {FORMAT!r}")
@@ -148,7 +158,9 @@ class Manifest:
     def _check(self) -> None:
         first = 0
         for shard in self.shards:
-            if not _is_count(shard.count) or shard.first != first or shard.count < 1:
+            if not (_is_count(shard.count) and _is_count(shard.first) and shard.count):
+                raise ValueError(f"shard {shard.file!r} has no numbers of samples")
+            if shard.first != first:
                 raise ValueError(f"shard {shard.file!r} should start at sample {first}")
             first += shard.count
         if first != self.samples:
@@ -166,7 +178,7 @@ class Manifest:
             raise ValueError("the class names are no list")
         if not all(isinstance(name, str) for name in self.classes):
             raise ValueError("a class name is not a string")
-        for name in ("rejected", "generation"):
+        for name in ("samples", "rejected", "generation"):
             if not _is_count(getattr(self, name)):
                 raise ValueError(f"{name} is not a number >= 0")
         _check_fields(self.fields, set(self.files))
