@@ -120,8 +120,7 @@ def _keep(data: bytes, settings: EncodeSettings) -> Encoded:
 
 def _sliceable(data: bytes, settings: EncodeSettings) -> Encoded:
     image = decode_whole(data)
-    media = _sliced(data, image, orientation_of(data), lambda record: _decodes_to(record, image))
-    return Encoded(media, image.shape[:2])
+    return Encoded(_sliced(data, image, orientation_of(data)), image.shape[:2])
 
 
 def _decoded(encode_pixels: Callable[[Image, EncodeSettings, int], Encoded]) -> _Encoder:
@@ -134,14 +133,13 @@ def _decoded(encode_pixels: Callable[[Image, EncodeSettings, int], Encoded]) -> 
 def _jpeg(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
     shrunk = _shrunk(image, settings)
     quality = settings.quality or DEFAULT_QUALITY
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    interval = jpeg.interval_for(*shrunk.shape[:2])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
     data = _compressed(shrunk, ".jpg", options, spare=shrunk is not image)
-    if jpeg.available():
-        # libjpeg has written it a moment ago: going back to its very bytes proves as much as
-        # decoding it twice, in less than half of the time.
-        media = _sliced(data, shrunk, orientation, lambda record: jpeg.restores(record, data))
-        return Encoded(media, image.shape[:2])
-    return Encoded(_media(data, shrunk, orientation), image.shape[:2])
+    media, record = _media(data, shrunk, orientation), jpeg.index(data)
+    if record is not None:
+        media = media._replace(data=record.record, slice_index=record.index_offset)
+    return Encoded(media, image.shape[:2])
 
 
 def _png(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
@@ -155,14 +153,12 @@ def _raw(image: Image, settings: EncodeSettings, orientation: int) -> Encoded:
     return Encoded(_media(shrunk.tobytes(), shrunk, orientation), image.shape[:2])
 
 
-def _sliced(
-    data: bytes, image: Image, orientation: int, is_same: Callable[[bytes], bool]
-) -> StoredMedia:
-    """The sliceable form if that is found to be the very same picture, else the bytes as is."""
+def _sliced(data: bytes, image: Image, orientation: int) -> StoredMedia:
+    """The sliceable form if it decodes to the very same pixels, else the bytes as they are."""
     result = jpeg.transcode(data)
     if isinstance(result, jpeg.Reason):
         return _media(data, image, orientation)._replace(verbatim=result.value)
-    if not is_same(result.record):
+    if not _decodes_to(result.record, image):
         verbatim = "its sliceable form does not decode to the same pixels"
         return _media(data, image, orientation)._replace(verbatim=verbatim)
     return _media(result.record, image, orientation)._replace(slice_index=result.index_offset)

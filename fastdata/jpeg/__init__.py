@@ -19,7 +19,7 @@ from __future__ import annotations
 from ._header import Reason
 from ._rows import first_rows
 from ._slicer import Slice, Slicer, find_index, indexed_size
-from ._transcode import Transcoded, restores, transcode
+from ._transcode import Transcoded, index, interval_for, transcode
 
 __all__ = [
     "Reason",
@@ -29,8 +29,9 @@ __all__ = [
     "available",
     "find_index",
     "first_rows",
+    "index",
     "indexed_size",
-    "restores",
+    "interval_for",
     "transcode",
 ]
 

@@ -51,19 +51,46 @@ def transcode(data: Buffer, target: int = 6) -> Transcoded | Reason:
     return Transcoded(b"".join([before, index, head, scan.data, data[end:]]), len(before))
 
 
-def restores(record: Buffer, data: Buffer) -> bool:
-    """Whether the way back from a record leads to the scan that it was made of, byte for byte.
+def interval_for(height: int, width: int, target: int = 6) -> int:
+    """The restart interval of a record of this size with MCUs of 16×16 pixels (4:2:0)."""
+    return choose_interval(-(-width // 16), -(-height // 16), target)
 
-    Then no coefficient has changed. It may be False for a scan that no encoder would write this
-    way, such as one padded with zero bits, although all coefficients are the same.
+
+def index(data: bytes, target: int = 6) -> Transcoded | None:
+    """Make a record of a JPEG whose encoder has set the right restart interval: add the index.
+
+    The scan stays as it is, so there is nothing to compare. The record is the one that
+    ``transcode`` makes of the same image encoded without restart markers. Needs no numba.
+
+    Returns:
+        the record, or None if the file is not of this kind.
     """
     try:
-        before, now = parse(bytes(data)), parse(bytes(record))
-        rows, columns = grid(now)
-        scan, _, _, _ = recode(bytes(record), now, before.interval or rows * columns)
+        header = parse(data)
     except UnfitError:
-        return False
-    return scan.tobytes() == data[before.scan_start : before.scan_start + len(scan)]
+        return None
+    rows, columns = grid(header)
+    interval = choose_interval(columns, rows, target)
+    lengths = _marked(np.frombuffer(data, np.uint8, offset=header.scan_start))
+    if header.interval != interval or len(lengths) != -(-rows * columns // interval):
+        return None
+    index_segment, head = build_head(header, [], interval, lengths)
+    before = b"".join([b"\xff\xd8", *header.before])
+    return Transcoded(
+        b"".join([before, index_segment, head, data[header.scan_start :]]), len(before)
+    )
+
+
+def _marked(scan: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Lengths of a scan's intervals with their markers, which are RST0, RST1, …, EOI; or none."""
+    at = np.flatnonzero(scan[:-1] == 0xFF)
+    codes = scan[at + 1]
+    at, codes = at[codes != 0], codes[codes != 0]  # 0 is stuffing
+    expected = 0xD0 + np.arange(len(codes)) % 8
+    expected[-1:] = EOI
+    if not np.array_equal(codes, expected) or at[-1:] != len(scan) - 2:
+        return np.zeros(0, np.uint32)
+    return np.asarray(np.diff(at + 2, prepend=0), np.uint32)
 
 
 def grid(header: Header) -> tuple[int, int]:
