@@ -216,7 +216,8 @@ class TestTasks:
                 nonlocal most
                 future = super().submit(fn, *args, **kwargs)
                 with lock:
-                    now.add(size := len(pickle.dumps(args[0])))
+                    size = len(pickle.dumps(args[0], pickle.HIGHEST_PROTOCOL))
+                    now.add(size)
                     most = max(most, sum(now))
                 future.add_done_callback(lambda _: now.discard(size))
                 return future

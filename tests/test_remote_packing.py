@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ fsspec.register_implementation("faulty", Faulty, clobber=True)
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Temporary files and the cache in places of this test; nothing temporary is left."""
-    own = Path(tempfile.mkdtemp(prefix="fd"))  # the path of a worker's socket has to be short
+    get_temp_dir()  # of this process's sockets, which stay when this test is over
+    own = Path(tempfile.mkdtemp(prefix="fd"))
     monkeypatch.setattr(tempfile, "tempdir", os.fspath(own))
     monkeypatch.setenv("FASTDATA_CACHE", os.fspath(tmp_path / "cache"))
     monkeypatch.setattr(Faulty, "refuses_to_put", "")
