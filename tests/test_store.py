@@ -50,6 +50,14 @@ def test_round_trip_over_many_shards(storage: str, tmp_path: Path) -> None:
     assert pack.table["crc32"].tolist() == [zlib.crc32(data) for data in samples.values()]
 
 
+def test_large_records_beside_small_ones(storage: str, tmp_path: Path) -> None:
+    sizes = (65_535, 1, 65_536, 0, 300_000, 7, 70_000)
+    samples = {f"{size}": np.random.default_rng(size).bytes(size) for size in sizes}
+    pack = PackReader(packed(tmp_path / "p", storage, samples), verify="always")
+    for _ in range(2):
+        assert [bytes(pack.read(i)) for i in range(len(pack))] == list(samples.values())
+
+
 def test_more_shards_than_the_soft_limit_of_open_files(storage: str, tmp_path: Path) -> None:
     samples = some_samples(150)
     path = packed(tmp_path / "p", storage, samples, 1)

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..closable import Closable
 from ..errors import PackFormatError
 
 _BLOCK = 4 << 20
+_WILL_NEED: int | None = getattr(mmap, "MADV_WILLNEED", None)  # Windows has none
 _LONGEST_NPY_HEADER = 10_000
 _OTHER_FILES = 512  # sockets, pipes and libraries that the rest of a training opens
 
@@ -115,6 +116,19 @@ def map_file(path: Path, expected: int | None = None) -> memoryview:
         raise PackFormatError(f"{path}: cannot be mapped: {error}") from error
     finally:
         os.close(descriptor)
+
+
+def will_need(view: memoryview, start: int, size: int) -> None:
+    """Begin to read a part of a file that ``map_file`` has mapped, where it is not in memory.
+
+    Left to page faults, the kernel reads around the first of them, by as much as the device's
+    read-ahead says, and again and again behind it.
+    """
+    if _WILL_NEED is None or not isinstance(view.obj, mmap.mmap):
+        return
+    first = start - start % mmap.PAGESIZE
+    with suppress(OSError):  # it is only advice
+        view.obj.madvise(_WILL_NEED, first, start + size - first)
 
 
 def as_npy(

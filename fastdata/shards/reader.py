@@ -17,13 +17,14 @@ from ..checksum import crc32
 from ..errors import OptionError, PackFormatError
 from ..fields import TARGET, Field
 from ..sample import TABLE_DTYPE, KeyTable
-from ._files import allow_open_files, as_npy
+from ._files import allow_open_files, as_npy, will_need
 from .columns import RecordLayout, column_types, parse_value
 from .manifest import KEY_OFFSETS, KEYS, TABLE, Manifest, column_role
 from .pack_files import PackFiles, pack_files
 
 VERIFY = ("never", "first-read", "always")
 _ATTEMPTS = 10
+_LARGE = 64 << 10  # smaller records are better read together with their neighbours
 
 
 class PackReader:
@@ -153,6 +154,8 @@ class PackReader:
                 f"{self.files.describe(self.manifest.shards[number])}: record {index} should be "
                 f"{size} bytes at {start}, but the file has {len(shard)}"
             )
+        if size >= _LARGE:
+            will_need(shard, start, size)
         if self.verify != "never":
             self._check(index, record)
         return record
