@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encode import EncodeSettings
-from .errors import DecodeError, PackingError, SourceError
+from .errors import DecodeError, FastdataError, PackingError, SourceError
 from .fields import Field
 from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import ordered_map
@@ -125,6 +125,17 @@ def encoded(item: Item, settings: PackSettings) -> Record | Bad:
     return Bad(Rejection(item.key, reason))
 
 
+@contextmanager
+def reading_errors(what: str) -> Iterator[None]:
+    """An OSError in giving a sample is the source's; those in writing are told in another way."""
+    try:
+        yield
+    except FastdataError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{what} cannot be read: {error}") from error
+
+
 class ShardStream:
     """Writes shards one after the other; each is completed in the background by another thread.
 
@@ -218,7 +229,9 @@ def pack_source(
     """
 
     def encode_at(place: tuple[int, int]) -> Record | Bad:
-        result = encoded(source.item(place[1]), settings)
+        with reading_errors(source.keys[place[1]]):
+            item = source.item(place[1])
+        result = encoded(item, settings)
         if isinstance(result, Bad) and source.has_vanished(place[1]):
             raise SourceError(
                 f"{result.rejection.key}: it was there when the source was listed, and is gone"
@@ -277,7 +290,9 @@ def pack_stream(
     number, trace = _pass_over(work, tasks, progress, first), Trace()
 
     def run(task: Callable[[], Item]) -> Record | Bad:
-        return encoded(task(), settings)
+        with reading_errors("a sample"):
+            item = task()
+        return encoded(item, settings)
 
     shards = ShardStream(work.path, settings)
     size = 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checksum import crc32
-from ..errors import EmptySourceError, OptionError, SourceError
+from ..errors import EmptySourceError, FastdataError, OptionError, SourceError
 from ..fields import TARGET, Field, parse_fields
 from ..folder import Listing
 from ..header import sniff
@@ -76,7 +76,7 @@ class Stream:
             for index in range(len(self._samples)):
                 yield _Indexed(self, index)
             return
-        for index, sample in enumerate(self._samples):
+        for index, sample in enumerate(_read(self._samples)):
             yield _Ready(self.as_item(index, sample))
 
     def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
@@ -136,6 +136,16 @@ class Stream:
             raise EmptySourceError("there are no samples: the iterable is empty, or used up")
         self._samples = chain(head, rest)
         return head[0]
+
+
+def _read(samples: Iterable[Any]) -> Iterator[Any]:
+    """``samples``; an OSError in reading them is to be told from one in writing the pack."""
+    try:
+        yield from samples
+    except OSError as error:
+        if isinstance(error, FastdataError):
+            raise
+        raise SourceError(f"the samples cannot be read: {error}") from error
 
 
 class _Indexed:
