@@ -150,7 +150,7 @@ class _Walk:
         except OSError as error:
             raise SourceError(f"cannot list {error.filename}: {error.strerror}") from error
         for directory, files in directories:
-            yield from (f"{directory}/{name}" if directory else name for name in sorted(files))
+            yield from (f"{directory}/{name}" if directory else name for name in files)
 
     def _directories(self, start: str) -> Iterator[tuple[str, list[str]]]:
         pending = [(start, (_identity(self._base),) if start else ())]
@@ -165,9 +165,15 @@ class _Walk:
                 continue
             files: list[str] = []
             below: list[str] = []
+            rejected, notes = self.findings.rejected, self.findings.notes
+            told = len(rejected), len(notes)
             with os.scandir(path) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
+                for entry in entries:  # sorting names takes less memory than sorting entries
                     self._sort_in(entry, relative, files, below)
+            files.sort()
+            below.sort()
+            rejected[told[0] :] = sorted(rejected[told[0] :])
+            notes[told[1] :] = sorted(notes[told[1] :])
             yield relative, files
             pending += [(_joined(relative, name), (*parents, identity)) for name in below[::-1]]
 
