@@ -36,7 +36,7 @@ class ShardShuffleSampler(RankSampler):
     The shards are put into random order, and cut into windows of ``window`` of them; within each,
     the samples come in random order. So at any time the samples of no more than ``window`` shards
     are mixed, and each shard is read in one go: what MosaicML Streaming calls a block shuffle. A
-    cache that holds two windows never downloads a shard twice in an epoch, and with
+    cache that holds a few windows hardly downloads a shard twice in an epoch, and with
     ``DataLoaderX`` the next window is downloaded while one is read.
 
     Each rank has a run of the shuffled shards to itself; the shards at its two ends may be shared

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
+from urllib.request import Request, urlopen
 
 _BLOCK = 1 << 16
 
@@ -125,6 +126,9 @@ def s3_server() -> Iterator[dict[str, Any]]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # What earlier servers of this process held belongs to the process.
+    reset = Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+    urlopen(reset, timeout=10).close()
     try:
         yield {
             "key": "tester",
