@@ -327,7 +327,7 @@ def test_a_worker_process_is_killed(storage: str, folder: Path, tmp_path: Path) 
     with ProcessPoolExecutor(2, context) as executor:
         killer = threading.Thread(target=_kill_a_worker, args=(executor, parts))
         killer.start()
-        with pytest.raises(PackingError, match=r"worker process was lost.*run the same again"):
+        with pytest.raises(PackingError, match=r"worker was lost.*run the same again"):
             packed(folder, dst, storage, executor=executor)
         killer.join()
     assert not dst.exists()
