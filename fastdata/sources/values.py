@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -147,7 +148,7 @@ def check_boxes(boxes: NDArray[Any]) -> None:
 
 def _converted(want: Field, value: object) -> NDArray[Any]:
     try:
-        array = np.asarray(value)
+        array = _integers(np.asarray(value), value)
     except (ValueError, OverflowError) as error:
         raise SourceError(f"expected {want}, found lists of different lengths") from error
     if not array.size:  # its dtype means nothing, as there is no number
@@ -160,6 +161,17 @@ def _converted(want: Field, value: object) -> NDArray[Any]:
     if not _kept(array, result):
         raise SourceError(f"expected {want}, found a number that does not fit into {want.dtype}")
     return result
+
+
+def _integers(array: NDArray[Any], value: object) -> NDArray[Any]:
+    """The same as uint64, where NumPy has made floats of integers as it mixes 0 with 2^63."""
+    if array.dtype.kind != "f" or not isinstance(value, list):
+        return array
+    if not all(type(number) is int for number in np.array(value, object).flat):
+        return array
+    with suppress(OverflowError):
+        return np.array(value, np.uint64)
+    return array
 
 
 def _kept(array: NDArray[Any], result: NDArray[Any]) -> bool:
