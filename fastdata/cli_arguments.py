@@ -155,7 +155,10 @@ def _add_storage(
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
-        "--resize-short", type=int, metavar="N", help="shrink the shorter side to N pixels"
+        "--resize-short",
+        type=int,
+        metavar="N",
+        help="shrink the shorter side to N pixels, as torchvision's Resize(N) does",
     )
     size.add_argument("--max-side", type=int, metavar="N", help="shrink to N pixels at most")
     parser.add_argument("--quality", type=int, metavar="1..100", help="of --encoding jpeg (90)")

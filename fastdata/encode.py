@@ -13,7 +13,8 @@ from . import jpeg
 from .decode import decode_whole
 from .errors import DecodeError, OptionError
 from .header import probe
-from .render import Image
+from .plan import Plan
+from .render import Image, execute
 from .sample import StoredMedia
 
 CHECKS = ("decode", "header")
@@ -29,8 +30,10 @@ class EncodeSettings:
         encoding: "sliceable" (JPEGs rewritten without loss, so that a part of one can be decoded;
             other files as they are), "keep" (the file's own bytes), "jpeg", "png" (both
             re-encoded) or "raw" (HWC uint8 RGB pixels).
-        resize_short: shrink so that the shorter side has this many pixels.
-        max_side: shrink so that the longer side has at most this many pixels.
+        resize_short: shrink so that the shorter side has this many pixels, to the size and the
+            pixels of torchvision's ``Resize`` of a PIL image (without numba: ``transforms.Resize``
+            tells).
+        max_side: the same for the longer side.
         quality: JPEG quality, 1 to 100 (default 90).
         check: "decode" decodes each image before it is stored; "header" trusts its header.
 
@@ -207,16 +210,15 @@ _PIXEL_ENCODERS: dict[str, Callable[[Image, EncodeSettings, int], Encoded]] = {
 
 def _shrunk(image: Image, settings: EncodeSettings) -> Image:
     height, width = image.shape[:2]
-    scale = 1.0
-    if settings.resize_short is not None:
-        scale = settings.resize_short / min(height, width)
-    elif settings.max_side is not None:
-        scale = settings.max_side / max(height, width)
-    if scale >= 1.0:
+    short, long = sorted((height, width))
+    limit, named = settings.resize_short, short
+    if limit is None:
+        limit, named = settings.max_side, long
+    if limit is None or limit >= named:
         return image
-    # The side that the user named must come out exact, so rounding may not lose it.
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Rounded down, as torchvision does, and exact, since no float is involved.
+    size = max(height * limit // named, 1), max(width * limit // named, 1)
+    return execute(image, Plan.whole(height, width).resize(*size))
 
 
 def orientation_of(data: bytes) -> int:

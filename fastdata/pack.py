@@ -92,8 +92,8 @@ def pack(
         storage: "lmdb" or "hdf5".
         encoding: "sliceable" (default: JPEGs rewritten without loss, so that a part of one can be
             decoded; other files as they are), "keep", "jpeg", "png" or "raw".
-        resize_short, max_side: shrink to this many pixels (INTER_AREA), never enlarge; masks and
-            boxes follow.
+        resize_short, max_side: shrink to this many pixels, as torchvision's ``Resize`` does
+            (antialiased, bilinear), never enlarge; masks and boxes follow.
         quality: JPEG quality, 1 to 100, default 90.
         check: "decode" each image before it is stored, or read its "header" only.
         shard_size: bytes of records in a shard, as a number or as "512MiB"; where images are

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from . import jpeg
 from .errors import FastdataError, PackingError, RemoteError, SourceError
 from .folder import Findings
 from .job import job_identity
@@ -108,6 +109,7 @@ class PackRun:
         return {
             "fastdata": __version__,
             "opencv": cv2.__version__,
+            "numba": "there" if jpeg.available() else "missing",  # other pixels where one resizes
             "source": source.name,
             "fields": {name: str(kind) for name, kind in self.settings.fields.items()},
             "classes": len(source.classes),

@@ -171,7 +171,7 @@ def versions(settings: PackSettings) -> dict[str, str]:
     found = {
         "fastdata": __version__,
         "OpenCV": cv2.__version__,
-        "numba (for sliceable JPEGs)": "there" if jpeg.available() else "missing",
+        "numba (for sliceable JPEGs, and resizing)": "there" if jpeg.available() else "missing",
     }
     if settings.storage == "lmdb":
         import lmdb

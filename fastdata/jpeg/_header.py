@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -199,6 +200,15 @@ def _take_frame(header: Header, payload: bytes) -> None:
 
 def _take_tables(header: Header, payload: bytes) -> None:
     """DHT (T.81 B.2.4.2)."""
+    for row, counts, symbols in _tables(payload):
+        header.counts[row] = counts
+        header.symbols[row, : len(symbols)] = symbols
+
+
+@lru_cache(maxsize=64)  # most encoders always write the same ones
+def _tables(payload: bytes) -> list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Row, counts and symbols of each table in a DHT segment."""
+    tables = []
     while payload:
         row = (payload[0] >> 4) * 4 + (payload[0] & 15)
         counts = payload[1:17]
@@ -210,9 +220,10 @@ def _take_tables(header: Header, payload: bytes) -> None:
             code = 2 * code + count
             if code > 1 << length:
                 raise UnfitError(Reason.DAMAGED)
-        header.counts[row] = np.frombuffer(counts, np.uint8)
-        header.symbols[row, :size] = np.frombuffer(payload, np.uint8, size, 17)
+        symbols = np.frombuffer(payload, np.uint8, size, 17)
+        tables.append((row, np.frombuffer(counts, np.uint8), symbols))
         payload = payload[17 + size :]
+    return tables
 
 
 def _take_scan(header: Header, payload: bytes) -> None:
