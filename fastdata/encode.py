@@ -83,6 +83,11 @@ class EncodeSettings:
             if broken:
                 raise OptionError(message)
 
+    @property
+    def shrinks(self) -> bool:
+        """Whether images may be made smaller."""
+        return self.resize_short is not None or self.max_side is not None
+
     def describe(self) -> dict[str, Any]:
         """The settings as they stand in the manifest; ``check`` leaves no trace in the bytes."""
         values = {k: v for k, v in asdict(self).items() if v is not None and k != "check"}

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from . import jpeg
+from . import resample
 from .errors import FastdataError, PackingError, RemoteError, SourceError
 from .folder import Findings
 from .job import job_identity
@@ -106,10 +106,11 @@ class PackRun:
     def job(self) -> dict[str, Any]:
         """All that the pack's bytes depend on, besides the samples' own bytes."""
         encode, source = self.settings.encode, self.source
+        resizer = {"numba": "there" if resample.available() else "missing"} if encode.shrinks else {}
         return {
+            **resizer,
             "fastdata": __version__,
             "opencv": cv2.__version__,
-            "numba": "there" if jpeg.available() else "missing",  # other pixels where one resizes
             "source": source.name,
             "fields": {name: str(kind) for name, kind in self.settings.fields.items()},
             "classes": len(source.classes),
