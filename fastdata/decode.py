@@ -20,7 +20,7 @@ from .apng import without_animation
 from .errors import DecodeError
 from .header import sniff
 from .jpeg import Slicer, first_rows, indexed_size
-from .limits import check_announced, check_size
+from .limits import announced_size, check_announced, check_pixels, check_size
 from .plan import Box, Plan
 from .render import Image, apply_orientation, execute
 from .sample import EncodedImage
@@ -194,6 +194,40 @@ def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
     """
     check_announced(data)
     return _pixels(data, reduce_by)
+
+
+def decoded_size(data: Buffer) -> tuple[int, int]:
+    """Height and width of an image, once it has been found that it can be decoded.
+
+    Of a JPEG all codes are decoded, but to an eighth of its size, in two thirds of the time: what
+    is saved, inverse DCT and colours, cannot fail.
+
+    Raises:
+        DecodeError: as ``decode``.
+    """
+    announced = announced_size(data) if data[:2] == b"\xff\xd8" else None
+    if announced is None:
+        return _height_and_width(decode_whole(data))
+    check_pixels(*announced)
+    height, width = announced
+    if _height_and_width(_pixels(data, 8)) == (-(-height // 8), -(-width // 8)):
+        return announced
+    return _height_and_width(_pixels(data))
+
+
+def _height_and_width(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def check_decodes(image: EncodedImage) -> None:
+    """Raise what ``decode`` of the whole image would raise, in less time."""
+    if image.raw:
+        _raw_pixels(image)
+        return
+    check_size(image.data, image.height, image.width)
+    found = decoded_size(image.data)
+    if found != (image.height, image.width):
+        raise DecodeError(_another_size(image, found))
 
 
 def decode_unchanged(data: Buffer) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from . import jpeg
-from .decode import decode_whole
+from .decode import decode_whole, decoded_size
 from .errors import DecodeError, OptionError
 from .header import probe
 from .plan import Plan
@@ -123,7 +123,7 @@ def _keep(data: bytes, settings: EncodeSettings) -> Encoded:
     if settings.check == "header":
         header = probe(data)
         return _as_it_is(data, (header.height, header.width), header.orientation)
-    return _as_it_is(data, decode_whole(data).shape[:2], orientation_of(data))
+    return _as_it_is(data, decoded_size(data), orientation_of(data))
 
 
 def _sliceable(data: bytes, settings: EncodeSettings) -> Encoded:

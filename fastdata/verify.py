@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .checksum import crc32
-from .decode import decode
+from .decode import check_decodes
 from .errors import DecodeError, FastdataError, PackFormatError
 from .fields import TARGET
 from .masks import decode_mask
@@ -244,20 +244,21 @@ def _bad_values(reader: PackReader, index: int, record: memoryview) -> Iterator[
     for name, field in reader.fields.items():
         try:
             if field.kind in ("image", "mask"):
-                _decode_media(reader, index, name, record)
+                _check_media(reader, index, name, record)
             elif name != TARGET:
                 reader.value(index, name, record)
         except (DecodeError, PackFormatError) as error:
             yield f"field {name!r}: {error}"
 
 
-def _decode_media(reader: PackReader, index: int, name: str, record: memoryview) -> Any:
+def _check_media(reader: PackReader, index: int, name: str, record: memoryview) -> None:
     data, row = reader.read_field(index, name, record), reader.media(name)[index]
     height, width = int(row["height"]), int(row["width"])
     if reader.fields[name].kind == "mask":
-        return decode_mask(data, height, width)
+        decode_mask(data, height, width)
+        return
     raw = reader.manifest.encoding["name"] == "raw"
-    return decode(EncodedImage(data, height, width, raw=raw))
+    check_decodes(EncodedImage(data, height, width, raw=raw))
 
 
 def _sample(reader: PackReader, index: int) -> str:

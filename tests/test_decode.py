@@ -18,7 +18,7 @@ from images import encoded, picture
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fastdata.decode import decode, decode_whole
+from fastdata.decode import decode, decode_whole, decoded_size
 from fastdata.errors import DecodeError
 from fastdata.opencv import quiet_opencv, single_threaded_opencv
 from fastdata.plan import Box, Padding, Plan
@@ -375,6 +375,26 @@ class TestDamage:
             return
         assert pixels.flags.carray
         assert pixels.shape[2:] == (3,)
+
+    @pytest.mark.parametrize("name", sorted(READABLE))
+    def test_the_size_of_what_can_be_decoded(self, name: str) -> None:
+        assert decoded_size(READABLE[name]) == decode_whole(READABLE[name]).shape[:2]
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.sampled_from(sorted(READABLE)), st.floats(0, 1, exclude_max=True), st.binary())
+    def test_what_cannot_be_decoded_has_no_size(
+        self, name: str, where: float, noise: bytes
+    ) -> None:
+        data = bytearray(READABLE[name])
+        at = int(where * len(data))
+        data[at : at + len(noise)] = noise
+        try:
+            expected = decode_whole(bytes(data)).shape[:2]
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                decoded_size(bytes(data))
+        else:
+            assert decoded_size(bytes(data)) == expected
 
     @pytest.mark.parametrize("raw", [False, True])
     def test_another_size_than_announced(self, raw: bool) -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from fastdata import PackedDataset, PackedImageFolder, merge, unpack, verify_pack
 from fastdata import transforms as T
-from fastdata.decode import decode, decode_whole, load_kernels
+from fastdata.decode import decode, decode_whole, decoded_size, load_kernels
 from fastdata.encode import EncodeSettings, encode
 from fastdata.errors import DecodeError, FastdataError
 from fastdata.opencv import quiet_opencv
@@ -81,10 +81,12 @@ class TestJpegs:
             try:
                 whole = decode_whole(data)
             except DecodeError:
-                with pytest.raises(DecodeError):
-                    encode(data, EncodeSettings())
+                for refusing in (EncodeSettings(), EncodeSettings("keep")):
+                    with pytest.raises(DecodeError):
+                        encode(data, refusing)
                 tally["refused"] += 1
                 return
+            assert decoded_size(data) == whole.shape[:2]
             media = encode(data, EncodeSettings()).media
             height, width = whole.shape[:2]
             assert (media.height, media.width) == (height, width)
