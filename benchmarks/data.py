@@ -34,18 +34,19 @@ def default_work_folder() -> Path:
     return Path(tempfile.gettempdir()) / "fastdata-benchmarks"
 
 
-def generated_images(work: Path, count: int, size: str | None = None) -> Path:
+def generated_images(work: Path, count: int, size: str | None = None, classes: int = 10) -> Path:
     """A folder of ``count`` seeded images, made by ``tools/make_images`` unless it is there.
 
     ``size`` is HEIGHTxWIDTH for all of them; None takes a mix like ImageNet's.
     """
-    folder = work / (f"made-{count}-{size}" if size else f"made-{count}")
+    more = [size] * (size is not None) + [f"{classes}-classes"] * (classes != 10)
+    folder = work / "-".join(["made", str(count), *more])
     if folder.exists():
         return folder
     work.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="making-", dir=work))
     command = [sys.executable, str(ROOT / "tools/make_images"), str(partial)]
-    command += ["--count", str(count), "--classes", str(min(10, count))]
+    command += ["--count", str(count), "--classes", str(min(classes, count))]
     command += ["--size", size] if size else []
     if subprocess.run(command, stdout=sys.stderr).returncode:
         shutil.rmtree(partial)

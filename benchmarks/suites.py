@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import case_report, case_rounds, gpu, machine, memory, packing, scaling, startup
+from . import accuracy, case_report, case_rounds, gpu, machine, memory, packing, scaling, startup
 from .data import ROOT, default_work_folder
 
-COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "gpu")
+COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "accuracy", "gpu")
 
 
 def add_parsers(commands: Any, number: Any) -> None:
@@ -24,6 +24,9 @@ def add_parsers(commands: Any, number: Any) -> None:
     add_common(starting)
     add_memory(commands.add_parser("memory", help="growth from epoch to epoch"), number)
     add_packing(commands.add_parser("packing", help="packing next to cp and bare loops"), number)
+    add_accuracy(
+        commands.add_parser("accuracy", help="the same training, loaded in each way"), number
+    )
     add_gpu(commands.add_parser("gpu", help="step time, copies and a timeline on a GPU"), number)
 
 
@@ -78,6 +81,23 @@ def add_packing(parser: argparse.ArgumentParser, number: Any) -> None:
     add_common(parser)
 
 
+def add_accuracy(parser: argparse.ArgumentParser, number: Any) -> None:
+    """The options of ``accuracy``."""
+    default, add = accuracy.Settings(), parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="a folder of classes; without it, images are made")
+    add("--images", type=number(1), default=default.images, help="images to make (%(default)s)")
+    add("--epochs", type=number(1), default=default.epochs, help="(%(default)s)")
+    add(
+        "--seeds", type=number(1), default=default.seeds, help="trainings of each way (%(default)s)"
+    )
+    add("--batch", type=number(1), default=default.batch, help="images in a batch (%(default)s)")
+    add("--size", type=number(16), default=default.size, help="pixels of a crop (%(default)s)")
+    add("--workers", type=number(0), default=default.workers, help="(%(default)s)")
+    add("--lr", type=float, default=default.lr, help="highest learning rate (%(default)s)")
+    add("--only", nargs="+", metavar="WAY", choices=accuracy.WAYS, help=", ".join(accuracy.WAYS))
+    add_common(parser)
+
+
 def add_gpu(parser: argparse.ArgumentParser, number: Any) -> None:
     """The options of ``gpu``."""
     default, add = gpu.Settings(), parser.add_argument
@@ -123,6 +143,10 @@ def run_command(options: argparse.Namespace) -> None:
         asked = settings_of(packing.Settings, options)
         result = packing.run(asked, options.data, options.work, options.only)
         text = packing.report(result)
+    elif name == "accuracy":
+        trained = settings_of(accuracy.Settings, options)
+        result = accuracy.run(trained, options.data, options.work, options.only)
+        text = accuracy.report(result)
     elif name == "gpu":
         result = gpu.run(settings_of(gpu.Settings, options), options.data, options.work)
         gpu.save_picture(result, output.with_suffix(".png"))

@@ -26,7 +26,7 @@ FIGURES = ("cpu_s_per_1000", "images_per_s")
 
 def benchmarks(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
 
 
 @pytest.fixture(scope="module")
@@ -210,5 +210,5 @@ def test_compilations_are_counted(tmp_path: Path) -> None:
         "Counting(sys.argv[1])(0)\n"
         "assert numba.njit(lambda x: x + 1)(1) == 2\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, timeout=110)
     assert startup.compiled(tmp_path) >= 1

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def benchmarks(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

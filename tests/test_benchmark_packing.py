@@ -41,7 +41,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Path]:
     words = ["packing", "--data", photos, "--images", 6, "--rounds", 1, "--shard-size", "4kB"]
     words += ["--work", work / "here", "--output", file, "--only", *ONLY]
     command = [sys.executable, "-m", "benchmarks", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     return json.loads(file.read_text()), done.stdout, work
 

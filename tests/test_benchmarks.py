@@ -38,7 +38,7 @@ FIGURES = {
 
 def benchmarks(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
 
 
 @pytest.fixture(scope="module")

@@ -293,7 +293,7 @@ class TestUnpack:
 class TestProcess:
     def test_module_from_end_to_end(self, src: Path, dst: Path, storage: str) -> None:
         process = spawn("pack", src, dst, "--storage", storage)
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=110)
         assert process.returncode == 0
         assert out.startswith(f"{dst}: 12 images in 3 classes, 0 rejected\n")
         assert err == ""
@@ -305,7 +305,7 @@ class TestProcess:
         for name in (b"\xff.jpg", b"note.\xfe"):
             Path(os.fsdecode(os.fsencode(src / "class_1") + b"/" + name)).touch()
         process = spawn("pack", src, dst, env={**os.environ, "PYTHONIOENCODING": "ascii"})
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=110)
         assert (process.returncode, err) == (0, "")
         assert r"rejected class_1/\u65e5\u672c.jpg: " in out
         assert r"rejected class_1/\xff.jpg: the name is not valid UTF-8" in out
@@ -321,7 +321,7 @@ class TestProcess:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         try:
             process = spawn("pack", src, dst, stderr=theirs)
-            out, _ = process.communicate(timeout=50)
+            out, _ = process.communicate(timeout=110)
             shown = os.read(ours, 1 << 16).decode()
         finally:
             os.close(ours)
@@ -339,7 +339,7 @@ class TestProcess:
         os.close(ours)
         try:
             process = spawn("info", dst, stdout=theirs)
-            _, err = process.communicate(timeout=50)
+            _, err = process.communicate(timeout=110)
         finally:
             os.close(theirs)
         assert err == ""

@@ -424,7 +424,7 @@ class TestInfo:
 
 def test_as_a_process(one: Path, src: Path) -> None:
     command = [sys.executable, "-m", "fastdata", "append", str(one), str(src)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{one}: 6 images in 3 classes, 0 rejected\n")
     assert len(PackReader(one)) == 12

@@ -176,7 +176,7 @@ def test_exit_with_iterators_held(ending: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
     command = [sys.executable, str(script), "DataLoaderX", ending]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     children = [int(pid) for pid in done.stdout.split()]
     assert len(children) >= 8
     assert not [pid for pid in children if psutil.pid_exists(pid)]
