@@ -39,11 +39,11 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 class Settings:
     """What is trained."""
 
-    images: int = 3000
-    epochs: int = 12
+    images: int = 2100
+    epochs: int = 10
     seeds: int = 3
     batch: int = 64
-    size: int = 96
+    size: int = 64
     workers: int = 2
     lr: float = 0.004
 

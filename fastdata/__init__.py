@@ -1,10 +1,11 @@
 """fastdata makes PyTorch training stop waiting for images.
 
 Reading order: ``fields`` (what a sample consists of), ``sources`` (where samples come from),
-``encode`` and ``records`` (the bytes to store), ``shards`` (how a pack lies on disk), ``packing``,
-``workspace`` and ``pack_run`` (how it gets there), ``plan`` and ``transforms`` (what training asks
-for), ``decode`` (pixels), ``dataset`` and ``fields_dataset``, ``sampler`` (which samples),
-``loader``, ``prefetch`` (batches on the device), ``cli``.
+``encode`` and ``records`` (the bytes to store), ``shards`` (how a pack lies on disk),
+``sample_encoding``, ``shard_stream``, ``packing``, ``workspace`` and ``pack_run`` (how it gets
+there), ``plan`` and ``transforms`` (what training asks for), ``decode`` (pixels), ``dataset`` and
+``fields_dataset``, ``sampler`` (which samples), ``loader``, ``prefetch`` (batches on the device),
+``cli``.
 """
 
 from __future__ import annotations

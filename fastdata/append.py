@@ -18,8 +18,8 @@ from .operations import encoding_options
 from .pack import PackOptions, check_executor, check_on_error, checked_workers
 from .pack_report import PackReport
 from .pack_run import PackRun
-from .packing import PackSettings
 from .run_workspace import RunWorkspace
+from .sample_encoding import PackSettings
 from .shards import Manifest, PackReader, ShardPart
 from .shards.assembly import SideFiles, shard_entries
 from .shards.manifest import REJECTIONS

@@ -18,8 +18,8 @@ from .fields import Field
 from .folder import existing_directory
 from .pack_report import PackReport
 from .pack_run import PackRun
-from .packing import PackSettings
 from .parallel import available_cores
+from .sample_encoding import PackSettings
 from .shards import storage as known_storage
 from .sizes import parse_size
 from .sources import Source

@@ -21,10 +21,11 @@ from .pack_advice import advise
 from .pack_plan_report import PackPlan
 from .pack_run import PackRun
 from .pack_sample import CANDIDATES, Estimate, Look, look_at, total
-from .packing import PackSettings, Span, expansion, plan_shards
+from .packing import Span, expansion, plan_shards
 from .parallel import available_cores
 from .remote import is_url
 from .sample import TABLE_DTYPE
+from .sample_encoding import PackSettings
 from .shards import storage as known_storage
 from .shards.columns import column_types
 from .sizes import parse_size

@@ -18,13 +18,13 @@ from .folder import Findings
 from .job import job_identity
 from .pack_report import PackReport, make_report
 from .packing import (
-    PackSettings,
     expansion,
     pack_source,
     pack_stream,
     plan_shards,
 )
 from .run_workspace import RunWorkspace, write_errors
+from .sample_encoding import PackSettings
 from .shard_tasks import pack_by_executor
 from .shards import Contents, Manifest, ShardPart, assemble
 from .shards.parts import Rejection

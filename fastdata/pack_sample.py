@@ -18,10 +18,10 @@ from .encode import EncodeSettings, encode
 from .errors import DecodeError, FastdataError
 from .header import probe
 from .opencv import quiet_opencv, single_threaded_opencv
-from .packing import Bad, PackSettings, encoded
 from .records import fetch, pixels
 from .render import Image
 from .sample import StoredMedia
+from .sample_encoding import Bad, PackSettings, encoded
 from .sources import Item
 from .sources.packs import StoredImage
 

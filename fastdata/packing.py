@@ -7,24 +7,22 @@ packs which shard, when, or how often, and packing can go on where it was stoppe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .encode import EncodeSettings
-from .errors import DecodeError, FastdataError, PackingError, SourceError
-from .fields import Field
+from .errors import SourceError
 from .opencv import quiet_opencv, single_threaded_opencv
 from .parallel import keep_freed_memory, ordered_map
-from .records import encode_item
-from .run_workspace import RunWorkspace, storage_errors
+from .run_workspace import RunWorkspace
 from .sample import Record
-from .shards.parts import PartInfo, Rejection, ShardPartWriter
+from .sample_encoding import Bad, PackSettings, encoded, item_of
+from .shard_stream import ShardStream
+from .shards.parts import PartInfo
 from .sources import Item, Source
 from .sources.samples import Stream, Trace
 from .upload import Upload
@@ -36,30 +34,6 @@ _MOST_IN_FLIGHT = 320_000_000
 MOST_SAMPLES = 1 << 18  # in a shard
 _LOT_BYTES, _LOT_SAMPLES = 256_000, 32
 _ESTIMATE_FROM = 16
-_PATIENCE = 1.0  # seconds that a shard may take to be completed after Ctrl-C
-
-
-@dataclass(frozen=True, slots=True)
-class PackSettings:
-    """How samples become records and shards.
-
-    Attributes:
-        fields: the samples' fields, the image first.
-        encode: how images are stored.
-        storage: "lmdb" or "hdf5".
-        fail: whether a sample that cannot be used stops everything, or is left out.
-    """
-
-    fields: dict[str, Field]
-    encode: EncodeSettings
-    storage: str
-    fail: bool
-
-
-class Bad(NamedTuple):
-    """A sample that is to be left out; how many bytes were read for it is not known."""
-
-    rejection: Rejection
 
 
 class Span(NamedTuple):
@@ -95,121 +69,12 @@ def expansion(source: Source, settings: PackSettings) -> float:
         return 1.0
     read = written = 0
     for index in np.unique(np.linspace(0, len(source) - 1, _ESTIMATE_FROM).astype(int)).tolist():
-        result = encoded(_item(source, index), settings)
+        result = encoded(item_of(source, index), settings)
         if isinstance(result, Record):
             read += int(source.sizes[index])
             written += len(result.data)
     # Two digits, so that nothing depends on the last bit of a sum.
     return float(f"{written / read:.1e}") if read and written else 1.0
-
-
-def _item(source: Source, index: int) -> Item:
-    """A sample; an OSError of its source must not look like one of the disk written to."""
-    try:
-        return source.item(index)
-    except FastdataError:
-        raise
-    except OSError as error:
-        reason = error.strerror or error
-        raise SourceError(f"{source.keys[index]}: cannot be read: {reason}") from error
-
-
-def encoded(item: Item, settings: PackSettings) -> Record | Bad:
-    """Read and encode one sample, in whichever thread.
-
-    Raises:
-        SourceError: the source is not what it said it was.
-        PackingError: the sample is bad, and that is to stop everything.
-    """
-    try:
-        return encode_item(item, settings.fields, settings.encode)
-    except DecodeError as error:
-        if settings.fail:
-            raise PackingError(f"{item.key}: {error}") from error
-        return Bad(Rejection(item.key, str(error)))
-
-
-class ShardStream:
-    """Writes shards one after the other; each is completed in the background by another thread.
-
-    Args:
-        work: directory of the packing run.
-        settings: how.
-        scratch: where shards are built; see ``ShardPartWriter``.
-        upload: takes them from ``work`` when they are complete; None leaves them there.
-    """
-
-    def __init__(
-        self,
-        work: Path,
-        settings: PackSettings,
-        scratch: Path | None = None,
-        upload: Upload | None = None,
-    ) -> None:
-        self._work = work
-        self._upload = upload
-        self._scratch = scratch
-        self._settings = settings
-        self._number = -1
-        self._writer: ShardPartWriter | None = None
-        self._closing: tuple[ShardPartWriter, Future[PartInfo]] | None = None
-        self._pool = ThreadPoolExecutor(1, "fastdata-shard")
-
-    def store(self, number: int, result: Record | Bad) -> None:
-        """Append a sample to shard ``number``, beginning it if it is another one."""
-        with storage_errors(self._work):
-            if number != self._number:
-                self.end()
-            if self._writer is None:
-                settings = self._settings
-                self._number = number
-                self._writer = ShardPartWriter(
-                    self._work, number, settings.storage, settings.fields, self._scratch
-                )
-            if isinstance(result, Bad):
-                self._writer.reject(result.rejection)
-            else:
-                self._writer.add(result)
-
-    def end(self, digest: str = "") -> None:
-        """Complete the shard that has been begun."""
-        if self._writer is not None:
-            self._settle()
-            writer, self._writer = self._writer, None
-            future = self._pool.submit(self._commit, self._number, writer, digest)
-            self._closing = writer, future
-
-    def _commit(self, number: int, writer: ShardPartWriter, digest: str) -> PartInfo:
-        info = writer.commit(digest)
-        if self._upload is not None:
-            self._upload(self._work, number, info)
-        return info
-
-    def finish(self) -> PartInfo | None:
-        """Complete everything; returns what is known of the last shard."""
-        with storage_errors(self._work):
-            self.end()
-            info = self._settle()
-        self._pool.shutdown()
-        return info
-
-    def abort(self) -> None:
-        """Give up what is not complete, without waiting long for it."""
-        if self._closing is not None:
-            writer, future = self._closing
-            if future.cancel():
-                writer.abort()
-            else:
-                wait([future], _PATIENCE)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._writer is not None:
-            self._writer.abort()
-
-    def _settle(self) -> PartInfo | None:
-        if self._closing is None:
-            return None
-        (_, future), self._closing = self._closing, None
-        return future.result()
 
 
 def pack_source(
@@ -243,7 +108,7 @@ def pack_source(
     """
 
     def encode_at(index: int) -> Record | Bad:
-        result = encoded(_item(source, index), settings)
+        result = encoded(item_of(source, index), settings)
         if isinstance(result, Bad) and source.has_vanished(index):
             raise SourceError(
                 f"{result.rejection.key}: it was there when the source was listed, and is gone"

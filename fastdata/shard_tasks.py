@@ -28,7 +28,8 @@ import cv2
 
 from . import jpeg
 from .errors import FastdataError, OptionError, PackingError, SourceError
-from .packing import PackSettings, Progress, Span, pack_source
+from .packing import Progress, Span, pack_source
+from .sample_encoding import PackSettings
 from .shards import ShardPart
 from .shards.parts import PartInfo, part_name
 from .sources import Source

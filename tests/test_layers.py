@@ -19,7 +19,7 @@ ORDER = [
     "transforms", "batch",
     "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
-    "packing", "shard_tasks", "pack_report", "pack_run", "pack",
+    "sample_encoding", "shard_stream", "packing", "shard_tasks", "pack_report", "pack_run", "pack",
     "pack_sample", "pack_advice", "pack_plan_report", "pack_plan", "operations", "append", "verify",
     "unpack_values", "unpack_tar", "unpack", "info",
     "image_dataset", "dataset", "fields_dataset",
