@@ -184,10 +184,10 @@ def judge(model: nn.Module, batches: Batches, dtype: torch.dtype) -> float:
 def small_cnn(classes: int) -> nn.Module:
     """Four convolution blocks, each of half the height and width of the one before."""
     layers: list[nn.Module] = []
-    for before, after in [(3, 32), (32, 64), (64, 128), (128, 256)]:
+    for before, after in [(3, 16), (16, 32), (32, 64), (64, 128)]:
         convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
 
 
 def loaders(job: Run, settings: Settings, way: Way) -> tuple[Batches, Batches, int]:
