@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..display import printable, shortened
 from ..errors import EmptySourceError, OptionError
 from ..shards import PackReader
 from ..transforms import RandomResizedCrop
 from ._choice import choose
 from ._drawing import draw, load_matplotlib
 from ._layout import Layout
-from ._tiles import Look, TileReader
+from ._tiles import Look, Tile, TileReader
 
 __all__ = ["ContactSheet", "show"]
+
+_MOST_COLUMNS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,13 @@ def show(
     reader = TileReader(path, crop, look, pack.fields, **cache)
     tiles = [reader.read(index) for index in chosen]
     target.write_bytes(draw(tiles, layout))
-    failures = [f"sample {t.index} ({t.key}): {t.failure}" for t in tiles if t.failure]
+    failures = [_described(tile) for tile in tiles if tile.failure]
     return ContactSheet(target, chosen, failures)
+
+
+def _described(tile: Tile) -> str:
+    key = shortened(tile.key, _MOST_COLUMNS, keep_end=True)
+    return f"sample {tile.index} ({key}): {printable(tile.failure)}"
 
 
 def _target(root: str, out: str | os.PathLike[str] | None) -> Path:

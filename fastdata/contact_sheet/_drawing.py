@@ -102,10 +102,8 @@ class _Sheet:
 
     def add(self, place: int, tile: Tile) -> None:
         left, top = self._layout.corner(place)
-        key, *rest = tile.caption
-        lines = [shortened(key, self._wide, keep_end=True)]
-        lines += [shortened(text, self._wide) for text in rest]
-        for number, line in enumerate(lines):
+        for number, text in enumerate(tile.caption):
+            line = shortened(self._letters.drawable(text), self._wide, keep_end=number == 0)
             self._write(line, left, top + self._layout.thumb + 2 + LINE * number, _INK)
         if tile.failure:
             self._explain(tile.failure, left + 4, top + 4)
@@ -115,7 +113,7 @@ class _Sheet:
             crops = [_CROPS[i % len(_CROPS)] for i in range(len(tile.crops))]
             self._outline(tile.crops + corner, crops, 1.6)
             self._outline(tile.boxes + corner, tile.box_colors, 1.6)
-            self._name_boxes(tile, corner)
+            self._name_boxes(tile, corner, left + self._layout.thumb)
 
     def _outline(self, boxes: NDArray[Any], edges: Any, pixels: float) -> None:
         from matplotlib.collections import PolyCollection
@@ -128,22 +126,24 @@ class _Sheet:
                 )
             )
 
-    def _name_boxes(self, tile: Tile, corner: NDArray[Any]) -> None:
+    def _name_boxes(self, tile: Tile, corner: NDArray[Any], right: int) -> None:
         for box, name, color in zip(tile.boxes, tile.box_names, tile.box_colors, strict=True):
-            left, top = box[:2] + corner[:2]
-            if name:
+            left, top = box[:2] + corner[:2] + 1
+            left = min(left, right - 3 * _LETTER)
+            line = shortened(self._letters.drawable(name), int((right - left) / _LETTER))
+            if line:
                 paper = {"facecolor": color, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-                self._write(shortened(name, 20), left + 1, top + 1, (0, 0, 0), bbox=paper)
+                self._write(line, left, top, (0, 0, 0), bbox=paper)
 
     def _explain(self, reason: str, left: float, top: float) -> None:
-        wide = int((self._layout.thumb - 8) / _LETTER)
-        most = max((self._layout.thumb - 8) // LINE, 1)
-        lines = textwrap.wrap(printable(reason), max(wide, 1), max_lines=most, placeholder="…")
+        wide, most = int((self._layout.thumb - 8) / _LETTER), (self._layout.thumb - 8) // LINE
+        text = self._letters.drawable(printable(reason))
+        lines = textwrap.wrap(text, wide, max_lines=max(most, 1), placeholder="…")
         for number, line in enumerate(lines):
             self._write(line, left, top + LINE * number, _ALARM)
 
     def _write(self, text: str, left: float, top: float, color: Any, **options: Any) -> None:
-        text, font = self._letters.prepare(text)
+        font = self._letters.font(text)
         self._axes.text(
             left, top, text, color=color, va="top", fontproperties=font, parse_math=False,
             usetex=False, **options,
@@ -162,22 +162,26 @@ class _Letters:
         self._all: Any = None
         self._known: set[int] = set()
 
-    def prepare(self, text: str) -> tuple[str, Any]:
-        """The text as it can be drawn, and the font for it."""
+    def drawable(self, text: str) -> str:
+        """The text with escapes for the letters that no font has."""
         if text.isascii():
-            return text, self._plain
+            return text
         if self._all is None:
             self._load()
-        drawable = (c if ord(c) in self._known else ascii(c)[1:-1] for c in text)
-        return "".join(drawable), self._all
+        return "".join(c if ord(c) in self._known else ascii(c)[1:-1] for c in text)
 
-    def _load(self) -> None:
+    def font(self, text: str) -> Any:
+        """The font for a text that can be drawn."""
+        return self._plain if text.isascii() else self._all or self._load()
+
+    def _load(self) -> Any:
         from matplotlib import font_manager
 
         installed = set(font_manager.get_font_names())
         families = [name for name in _FONTS if name in installed]
         self._known = set(_letters_of(families))
         self._all = font_manager.FontProperties(family=families, size=self._size)
+        return self._all
 
 
 def _letters_of(families: Iterable[str]) -> Iterable[int]:
