@@ -26,6 +26,8 @@ from fastdata.contact_sheet._crops import taken
 from fastdata.plan import Box, Plan
 from fastdata.sample import KeyTable
 
+pytest.importorskip("matplotlib", reason="extra plot")
+
 GAP, CAPTION = 10, 39
 COLORS = [(250, 20, 30), (20, 200, 40), (30, 40, 240), (240, 230, 10), (10, 220, 230)]
 

@@ -14,8 +14,8 @@ ORDER = [
     # L1
     "header", "apng", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "channels", "endings", "folder", "remote", "shards", "publish",
-    "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
-    "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",
+    "limits", "boxes", "opencv", "render", "decoders", "decode", "masks", "encode", "sources",
+    "records", "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",
     "transforms", "batch",
     "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
