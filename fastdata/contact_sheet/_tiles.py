@@ -143,7 +143,7 @@ class TileReader:
     def _add_boxes(self, tile: Tile, boxes: NDArray[np.float32], sample: Any) -> None:
         lists = (_listed(sample[name]) for name in self._labels)
         labels: list[Any] = next((found for found in lists if len(found) == len(boxes)), [])
-        tile.boxes = np.concatenate([tile.boxes, boxes])
+        tile.boxes = np.concatenate([tile.boxes, np.nan_to_num(boxes)])  # a pack may be damaged
         tile.box_names += [self._name_of(label) for label in labels] or [""] * len(boxes)
         numbers = [_number(label) for label in labels] or list(range(len(boxes)))
         found = colors(np.array(numbers, np.int64))
