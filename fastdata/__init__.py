@@ -13,6 +13,7 @@ from __future__ import annotations
 from . import transforms
 from .append import append
 from .batch import collate
+from .contact_sheet import ContactSheet, show
 from .dataset import ImageFolder, PackedImageFolder
 from .delivery import SampleFailure
 from .errors import (
@@ -54,6 +55,7 @@ from .version import __version__
 __all__ = [
     "CUDAPrefetcher",
     "CacheError",
+    "ContactSheet",
     "DataLoaderX",
     "DecodeError",
     "EmptySourceError",
@@ -92,6 +94,7 @@ __all__ = [
     "pack",
     "pack_image_folder",
     "plan_pack",
+    "show",
     "subset",
     "transforms",
     "unpack",

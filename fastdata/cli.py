@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 import fastdata
 
 from .append import append
-from .cli_arguments import SOURCE_OPTIONS, add_append, add_pack, add_reading, add_repacking
+from .cli_arguments import (
+    SOURCE_OPTIONS,
+    add_append,
+    add_pack,
+    add_reading,
+    add_repacking,
+    add_showing,
+)
+from .contact_sheet import show
 from .errors import FastdataError, OptionError
 from .info import pack_info
 from .operations import convert, merge, subset
@@ -154,10 +162,17 @@ def _reported(report: PackReport, quiet: bool) -> int:
     return 0
 
 
-def _info(path: str, as_json: bool, cache_dir: str | None, cache_limit: str | None) -> int:
-    info = pack_info(path, cache_dir=cache_dir, cache_limit=cache_limit)
-    print(json.dumps(asdict(info), ensure_ascii=False, indent=1) if as_json else info)
+def _info(path: str, *, classes: bool, as_json: bool, **cache: Any) -> int:
+    info = pack_info(path, **cache)
+    as_values = json.dumps(asdict(info), ensure_ascii=False, indent=1) if as_json else ""
+    print(as_values or info.text(classes))
     return 0
+
+
+def _show(path: str, **options: Any) -> int:
+    sheet = show(path, **_given(options))
+    print(sheet)
+    return 0 if sheet.ok else FAILED
 
 
 def _verify(path: str, deep: bool, quiet: bool) -> int:
@@ -184,4 +199,5 @@ def _parser() -> argparse.ArgumentParser:
     add_append(commands, _append)
     add_repacking(commands, _merge, _subset, _convert)
     add_reading(commands, _info, _verify, _unpack)
+    add_showing(commands, _show)
     return parser

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .cli_showing import add_show_options
 from .encode import CHECKS, DEFAULT_ENCODING, ENCODERS
 from .shards import STORAGES
 from .sources.detect import SOURCES
@@ -94,8 +95,8 @@ def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
         commands, "info", info, "say what a pack contains", "info photos.pack --json"
     )
     telling.add_argument("path", metavar="PACK", help="a directory or a URL")
-    telling.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
-    telling.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
+    _add_cache(telling)
+    telling.add_argument("--classes", action="store_true", help="list every class, not only ten")
     telling.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
     checking = _command(
         commands, "verify", verify, "check every byte of a pack", "verify photos.pack"
@@ -110,6 +111,20 @@ def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
     back.add_argument("dst", metavar="DST")
     back.add_argument("--to", choices=FORMATS, default="folder", help="default: folder")
     _add_quiet(back)
+
+
+def add_showing(commands: Any, show: _Run) -> None:
+    """``fastdata show``."""
+    showing = _command(
+        commands,
+        "show",
+        show,
+        "draw samples of a pack into a PNG file",
+        "show photos.pack --count 12 --grid --crops 3",
+    )
+    showing.add_argument("path", metavar="PACK", help="a directory or a URL")
+    add_show_options(showing)
+    _add_cache(showing)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +199,11 @@ def _add_writing(parser: argparse.ArgumentParser, overwrite: bool = True) -> Non
         help="leave a bad image out (default), or stop",
     )
     _add_quiet(parser)
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
+    parser.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
 
 
 def _add_quiet(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decode import load_kernels
+from .decoders import DecoderName
 from .encode import ENCODERS
 from .errors import DecodeError, PackFormatError
 from .folder import list_folder, read_file
@@ -37,13 +38,14 @@ class PackDataset(ImageDataset):
         seed: int | None,
         apply_exif_orientation: bool,
         decode_scale: str | None,
+        decoder: str,
         verify: str,
         cache_dir: str | os.PathLike[str] | None,
         cache_limit: int | str | None,
         storage_options: Mapping[str, Any] | None,
     ) -> None:
         super().__init__(
-            path, transform, target_transform, seed, apply_exif_orientation, decode_scale
+            path, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
         )
         self.pack = PackReader(
             path,
@@ -123,6 +125,10 @@ class PackedImageFolder(PackDataset):
         decode_scale: "auto" decodes JPEGs at 1/2, 1/4 or 1/8 of their size where the transform
             shrinks them at least that much: much faster on large photographs, no gain on those of
             ImageNet's size, and other pixels. None keeps every pixel exact.
+        decoder: of JPEGs: "opencv"; "turbo" (simplejpeg: the same pixels, a little faster);
+            "turbo-fast" (fast DCT and upsampling: other pixels); or "auto", the faster of the first
+            two that is installed and proves here to give OpenCV's pixels. The attribute says which.
+            See ``fastdata.decoders``.
         verify: when records are compared with their checksums: at the "first-read" of each in a
             process, "always", or "never".
         cache_dir: of a pack behind a URL, where downloaded files are kept, for all processes and
@@ -133,6 +139,7 @@ class PackedImageFolder(PackDataset):
         storage_options: for fsspec: credentials, endpoint, and whatever else the protocol takes.
 
     Raises:
+        MissingDependencyError: ``decoder`` needs a package that is not installed.
         PackNotFoundError: no pack at ``path``.
         PackFormatError: the pack is damaged.
         RemoteError: the URL cannot be read.
@@ -149,6 +156,7 @@ class PackedImageFolder(PackDataset):
         seed: int | None = None,
         apply_exif_orientation: bool = False,
         decode_scale: Literal["auto"] | None = None,
+        decoder: DecoderName = "opencv",
         verify: Verify = "first-read",
         cache_dir: str | os.PathLike[str] | None = None,
         cache_limit: int | str | None = None,
@@ -161,6 +169,7 @@ class PackedImageFolder(PackDataset):
             seed,
             apply_exif_orientation,
             decode_scale,
+            decoder,
             verify,
             cache_dir,
             cache_limit,
@@ -175,7 +184,7 @@ class ImageFolder(ImageDataset):
 
     Args:
         root: the folder; its first-level directories are the classes.
-        transform, target_transform, seed, apply_exif_orientation, decode_scale: as for
+        transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder: as for
             ``PackedImageFolder``.
         allow_empty: accept classes without an image.
 
@@ -193,10 +202,11 @@ class ImageFolder(ImageDataset):
         seed: int | None = None,
         apply_exif_orientation: bool = False,
         decode_scale: Literal["auto"] | None = None,
+        decoder: DecoderName = "opencv",
         allow_empty: bool = False,
     ) -> None:
         super().__init__(
-            root, transform, target_transform, seed, apply_exif_orientation, decode_scale
+            root, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
         )
         listing = list_folder(root, allow_empty=allow_empty)
         self._classes = listing.classes

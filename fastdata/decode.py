@@ -1,7 +1,7 @@
 """An encoded image and a plan in, HWC uint8 RGB pixels out.
 
-The only module that decodes: every reader goes through ``decode``, so a faster decoder has one
-place to go to.
+The only module that decodes: every reader goes through ``decode``. ``decoders`` has those that it
+may use for JPEGs instead of OpenCV.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from . import jpeg
 from .apng import without_animation
+from .decoders import DECODERS
 from .errors import DecodeError
 from .header import sniff
 from .jpeg import Slicer, first_rows, indexed_size
@@ -43,6 +44,7 @@ def decode(
     *,
     out: Image | None = None,
     reduce: bool = False,
+    decoder: str = "opencv",
 ) -> Image:
     """Decode an image, then rotate, crop, resize and flip it as asked.
 
@@ -58,6 +60,7 @@ def decode(
             returned.
         reduce: allow decoding a JPEG at 1/2, 1/4 or 1/8 of its size, by leaving out its high
             frequencies, where the plan shrinks at least that much. It changes pixels.
+        decoder: a key of ``decoders.DECODERS``, for JPEGs that are not reduced.
 
     Returns:
         HWC uint8 RGB, 0 to 255, C-contiguous and writable, in memory of its own (or ``out``).
@@ -71,9 +74,9 @@ def decode(
     if image.raw:
         pixels = _raw_pixels(image)
     elif plan is None or not image.height or image.orientation != 1:
-        pixels = _whole_pixels(image)
+        pixels = _whole_pixels(image, decoder)
     else:
-        pixels, plan = _needed_pixels(image, plan, reduce)
+        pixels, plan = _needed_pixels(image, plan, reduce, decoder)
     if image.orientation != 1:
         pixels = apply_orientation(pixels, image.orientation)
     result = execute(pixels, plan, out=out)
@@ -82,11 +85,11 @@ def decode(
     return result if result.flags.c_contiguous and result.flags.writeable else result.copy()
 
 
-def _whole_pixels(image: EncodedImage) -> Image:
+def _whole_pixels(image: EncodedImage, decoder: str) -> Image:
     if not image.height:
-        return decode_whole(image.data)
+        return decode_whole(image.data, decoder=decoder)
     check_size(image.data, image.height, image.width)
-    pixels = _pixels(image.data)
+    pixels = _pixels(image.data, 1, decoder)
     if pixels.shape[:2] != (image.height, image.width):
         raise DecodeError(_another_size(image, pixels.shape))
     return pixels
@@ -96,7 +99,9 @@ def _another_size(image: EncodedImage, found: tuple[int, ...]) -> str:
     return f"expected {image.height}x{image.width} pixels, found {found[0]}x{found[1]}"
 
 
-def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image, Plan]:
+def _needed_pixels(
+    image: EncodedImage, plan: Plan, reduce: bool, decoder: str
+) -> tuple[Image, Plan]:
     """A part of the image with all pixels that the plan takes, and the plan for that part."""
     box = plan.first.box
     by = _reduction(image.data, plan.first) if reduce else 1
@@ -108,22 +113,23 @@ def _needed_pixels(image: EncodedImage, plan: Plan, reduce: bool) -> tuple[Image
         part = slicer.slice(image.data, image.slice_index, box)
         if part is not None:
             box = Box(part.top, part.left, box.height, box.width)
-            return _reduced(part.data.data, plan.from_box(box), by)
+            return _reduced(part.data.data, plan.from_box(box), by, decoder)
     else:
         shorter = first_rows(image.data, box.top + box.height, (image.height, image.width))
         if shorter is not None:
-            # Damaged, or a decoder that insists on an end: then the whole file is to tell.
+            # Damaged, or a decoder that insists on an end, as simplejpeg does: then the whole file
+            # is to tell.
             with suppress(DecodeError):
-                return _reduced(shorter.data, plan, by)
+                return _reduced(shorter.data, plan, by, "opencv")
     if by == 1:
-        return _whole_pixels(image), plan
+        return _whole_pixels(image, decoder), plan
     check_size(image.data, image.height, image.width)
-    return _reduced(image.data, plan, by)
+    return _reduced(image.data, plan, by, decoder)
 
 
-def _reduced(data: Buffer, plan: Plan, by: int) -> tuple[Image, Plan]:
+def _reduced(data: Buffer, plan: Plan, by: int, decoder: str) -> tuple[Image, Plan]:
     """Decode at 1/``by`` of the size, and the plan for that."""
-    pixels = _pixels(data, by)
+    pixels = _pixels(data, by, decoder)
     if by == 1:
         return pixels, plan
     top, left, height, width = (round(length / by) for length in plan.first.box)
@@ -184,7 +190,7 @@ def _raw_pixels(image: EncodedImage) -> Image:
     return pixels
 
 
-def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
+def decode_whole(data: Buffer, reduce_by: int = 1, decoder: str = "opencv") -> Image:
     """Decode every pixel to HWC uint8 RGB in a new array, ignoring any orientation tag.
 
     With ``reduce_by`` 2, 4 or 8, height and width are divided by it, rounded up.
@@ -193,7 +199,7 @@ def decode_whole(data: Buffer, reduce_by: int = 1) -> Image:
         DecodeError: as ``decode``.
     """
     check_announced(data)
-    return _pixels(data, reduce_by)
+    return _pixels(data, reduce_by, decoder)
 
 
 def decoded_size(data: Buffer) -> tuple[int, int]:
@@ -242,8 +248,12 @@ def decode_unchanged(data: Buffer) -> NDArray[Any]:
     return np.asarray(_imdecode(data, cv2.IMREAD_UNCHANGED))
 
 
-def _pixels(data: Buffer, reduce_by: int = 1) -> Image:
+def _pixels(data: Buffer, reduce_by: int, decoder: str) -> Image:
     """``decode_whole`` of bytes whose size has been looked at."""
+    if reduce_by == 1 and data[:2] == b"\xff\xd8":
+        found = DECODERS[decoder](data)
+        if found is not None:
+            return found
     image = _imdecode(data, _COLOR_FLAGS | _REDUCED[reduce_by])
     if data[4:8] == b"ftyp" and sniff(data) == "avif":
         image = _without_alpha(data, image)

@@ -15,6 +15,7 @@ from .batch import BatchBuffer, FieldBatch, FieldSample
 from .boxes import orient_boxes, transform_boxes
 from .dataset import PackDataset
 from .decode import decode
+from .decoders import DecoderName
 from .delivery import clock
 from .errors import DecodeError, OptionError, PackFormatError, SampleError
 from .fields import Field
@@ -57,7 +58,7 @@ class PackedDataset(PackDataset):
         transform: as for ``PackedImageFolder``.
         fields: names of those wanted, to which "key" (the sample's name) and "index" may be added;
             what is not named is neither read nor decoded. None takes all fields.
-        seed, apply_exif_orientation, decode_scale, verify, cache_dir, cache_limit,
+        seed, apply_exif_orientation, decode_scale, decoder, verify, cache_dir, cache_limit,
             storage_options: as for ``PackedImageFolder``.
 
     Attributes:
@@ -80,6 +81,7 @@ class PackedDataset(PackDataset):
         seed: int | None = None,
         apply_exif_orientation: bool = False,
         decode_scale: Literal["auto"] | None = None,
+        decoder: DecoderName = "opencv",
         verify: Literal["never", "first-read", "always"] = "first-read",
         cache_dir: str | os.PathLike[str] | None = None,
         cache_limit: int | str | None = None,
@@ -92,6 +94,7 @@ class PackedDataset(PackDataset):
             seed,
             apply_exif_orientation,
             decode_scale,
+            decoder,
             verify,
             cache_dir,
             cache_limit,
@@ -191,7 +194,8 @@ class PackedDataset(PackDataset):
                     f"field {name!r} is {encoded.oriented_size}, its first image "
                     f"{first.oriented_size}: one crop cannot suit both"
                 )
-        return decode(encoded, plan, out=out, reduce=self.decode_scale is not None)
+        reduce = self.decode_scale is not None
+        return decode(encoded, plan, out=out, reduce=reduce, decoder=self.decoder)
 
     def _mask_of(
         self, index: int, name: str, record: memoryview, orientation: int, plan: Plan | None

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from . import resample
 from .batch import BatchBuffer, SampleBatch
-from .decode import decode
+from .decode import decode, decode_whole
+from .decoders import choose_decoder
 from .delivery import clock
 from .errors import DecodeError, OptionError, PackFormatError, SampleError
 from .plan import Plan
@@ -76,6 +77,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         seed: int | None,
         apply_exif_orientation: bool,
         decode_scale: str | None,
+        decoder: str,
     ) -> None:
         self.root = os.fspath(root)
         self.target_transform = target_transform
@@ -84,6 +86,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         if decode_scale not in (None, "auto"):
             raise OptionError(f"decode_scale must be None or 'auto', got {decode_scale!r}")
         self.decode_scale = decode_scale
+        self.decoder = choose_decoder(decoder, decode_whole)
         self._shared = SharedNumbers()
         self.seed = int(torch.randint(2**63 - 1, ()).item()) if seed is None else int(seed)
         self._epoch_is_new = True
@@ -228,8 +231,8 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         if encoded.height:
             plan = self._pipeline.plan(*encoded.oriented_size, rng)
             out, reduce = _row(buffer, row, plan), self.decode_scale is not None
-            return decode(encoded, plan, out=out, reduce=reduce)
-        pixels = decode(encoded)  # only decoding tells the size
+            return decode(encoded, plan, out=out, reduce=reduce, decoder=self.decoder)
+        pixels = decode(encoded, decoder=self.decoder)  # only decoding tells the size
         plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
         return execute(pixels, plan, out=_row(buffer, row, plan))
 

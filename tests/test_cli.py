@@ -20,7 +20,9 @@ from images import contents, encoded, picture, write_tree
 import fastdata
 from fastdata.cli import main
 
-COMMANDS = ["pack", "append", "merge", "subset", "convert", "info", "verify", "unpack"]
+COMMANDS = [
+    "pack", "append", "merge", "subset", "convert", "info", "verify", "unpack", "show",
+]  # fmt: skip
 
 
 def run(*arguments: object) -> int:

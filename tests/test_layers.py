@@ -10,22 +10,22 @@ import fastdata
 ORDER = [
     # L0
     "version", "errors", "closable", "checksum", "sizes", "fields", "sample",
-    "plan", "jit", "permutation", "worker", "delivery",
+    "plan", "jit", "permutation", "worker", "delivery", "display",
     # L1
     "header", "apng", "jpeg", "resample", "structure", "background", "prefetch", "parallel",
     "channels", "endings", "folder", "remote", "shards", "publish",
-    "limits", "boxes", "opencv", "render", "decode", "masks", "encode", "sources", "records",
-    "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",
+    "limits", "boxes", "opencv", "render", "decoders", "decode", "masks", "encode", "sources",
+    "records", "lease", "upload", "job", "run_workspace", "workspace", "url_workspace", "target",
     "transforms", "batch",
     "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
     "sample_encoding", "shard_stream", "packing", "shard_tasks", "pack_report", "pack_run", "pack",
     "pack_sample", "pack_advice", "pack_plan_report", "pack_plan", "operations", "append", "verify",
-    "unpack_values", "unpack_tar", "unpack", "info",
-    "image_dataset", "dataset", "fields_dataset",
+    "unpack_values", "unpack_tar", "unpack", "histogram", "info",
+    "image_dataset", "dataset", "fields_dataset", "contact_sheet",
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     # L3
-    "scheduler", "cli_arguments", "cli", "__init__", "__main__",
+    "scheduler", "cli_showing", "cli_arguments", "cli", "__init__", "__main__",
 ]  # fmt: skip
 ROOT = Path(fastdata.__file__).parent
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from ._header import Reason
 from ._rows import first_rows
-from ._slicer import Slice, Slicer, find_index, indexed_size
+from ._slicer import Slice, Slicer, find_index, indexed_size, interval_size
 from ._transcode import Transcoded, index, interval_for, transcode
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "index",
     "indexed_size",
     "interval_for",
+    "interval_size",
     "transcode",
 ]
 

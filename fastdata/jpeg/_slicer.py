@@ -75,6 +75,15 @@ def indexed_size(record: Buffer, index: int) -> tuple[int, int]:
     return height_and_width >> 16, height_and_width & 0xFFFF
 
 
+def interval_size(record: Buffer, index: int) -> tuple[int, int]:
+    """Height and width in pixels of a restart interval of the record with that index segment.
+
+    The intervals at the image's right and lower edges reach beyond it.
+    """
+    mcu_height, mcu_width, *mcus = record[index + 17 : index + 21]
+    return mcu_height, mcu_width * int.from_bytes(bytes(mcus), "big")
+
+
 def _error(code: int, index: int, box: tuple[int, int, int, int]) -> DecodeError:
     from ._cut import OUTSIDE
 
