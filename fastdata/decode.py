@@ -248,7 +248,7 @@ def decode_unchanged(data: Buffer) -> NDArray[Any]:
     return np.asarray(_imdecode(data, cv2.IMREAD_UNCHANGED))
 
 
-def _pixels(data: Buffer, reduce_by: int, decoder: str) -> Image:
+def _pixels(data: Buffer, reduce_by: int = 1, decoder: str = "opencv") -> Image:
     """``decode_whole`` of bytes whose size has been looked at."""
     if reduce_by == 1 and data[:2] == b"\xff\xd8":
         found = DECODERS[decoder](data)
