@@ -4,7 +4,8 @@ Reading order: ``fields`` (what a sample consists of), ``sources`` (where sample
 ``encode`` and ``records`` (the bytes to store), ``shards`` (how a pack lies on disk), ``packing``,
 ``workspace`` and ``pack_run`` (how it gets there), ``plan`` and ``transforms`` (what training asks
 for), ``decode`` (pixels), ``dataset`` and ``fields_dataset``, ``sampler`` (which samples),
-``loader``, ``prefetch`` (batches on the device), ``cli``.
+``loader``, ``prefetch`` (batches on the device), ``stages`` and ``tuning`` (what this machine makes
+of them), ``cli``.
 """
 
 from __future__ import annotations
@@ -45,12 +46,17 @@ from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
 from .shard_sampler import ShardShuffleSampler
+from .stage_report import BenchReport
+from .stages import bench
 from .stats import LoaderStats
+from .tune_report import TuneReport
+from .tuning import tune
 from .unpack import unpack
 from .verify import VerifyReport, verify_pack
 from .version import __version__
 
 __all__ = [
+    "BenchReport",
     "CUDAPrefetcher",
     "CacheError",
     "DataLoaderX",
@@ -81,10 +87,12 @@ __all__ = [
     "ShuffleSampler",
     "SourceError",
     "SourceNotFoundError",
+    "TuneReport",
     "VerifyReport",
     "WorkerError",
     "__version__",
     "append",
+    "bench",
     "collate",
     "convert",
     "merge",
@@ -93,6 +101,7 @@ __all__ = [
     "plan_pack",
     "subset",
     "transforms",
+    "tune",
     "unpack",
     "verify_pack",
 ]

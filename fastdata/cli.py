@@ -16,6 +16,7 @@ import fastdata
 
 from .append import append
 from .cli_arguments import SOURCE_OPTIONS, add_append, add_pack, add_reading, add_repacking
+from .cli_measuring import add_measuring
 from .errors import FastdataError, OptionError
 from .info import pack_info
 from .operations import convert, merge, subset
@@ -184,4 +185,5 @@ def _parser() -> argparse.ArgumentParser:
     add_append(commands, _append)
     add_repacking(commands, _merge, _subset, _convert)
     add_reading(commands, _info, _verify, _unpack)
+    add_measuring(commands)
     return parser

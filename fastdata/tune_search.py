@@ -1,0 +1,199 @@
+"""The search behind ``tune``: settings tried in rounds, the slower ones left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from .errors import CacheError, OptionError, PackError, RemoteError, SampleError
+from .parallel import available_cores
+from .trials import Setting, Subject, Trials
+from .tune_report import Candidate, StepCheck, TuneReport
+
+WorkerType = Literal["process", "thread"]
+
+_DATA_ERRORS = (SampleError, PackError, RemoteError, CacheError)
+#: When each round is over, as shares of the time: warming up, then four rounds.
+_WARM, _ALL, _HALF, _PREFETCH, _LAST, _ALL_BUT_STEP = 0.05, 0.35, 0.55, 0.75, 1.0, 0.9
+_LEAST_SECONDS = 0.05  # of a trial
+_FINALISTS = 4
+_NEAR = 0.9  # of the fastest's rate, to be a finalist
+_LEAST_SPREAD, _MOST_SPREAD = 0.02, 0.1
+
+
+def first_settings(types: Sequence[WorkerType], max_workers: int | None) -> list[Setting]:
+    """What the first round tries, the most workers first.
+
+    Raises:
+        OptionError: there is no such worker type.
+    """
+    for kind in types:
+        if kind not in ("process", "thread"):
+            raise OptionError(f"a worker type is 'process' or 'thread', got {kind!r}")
+    most = available_cores() if max_workers is None else max_workers
+    counts = {1, most // 4, most // 2, most} if most else set()
+    found = [Setting(n, kind) for n in counts - {0} for kind in types]
+    return [*sorted(found, key=lambda setting: setting.simplicity, reverse=True), Setting()]
+
+
+class Search:
+    """Tries settings out, round by round.
+
+    Args:
+        trials: runs the loaders.
+        settings: of the first round.
+        seconds: for everything.
+        step_ms: as for ``tune``.
+    """
+
+    def __init__(
+        self, trials: Trials, settings: list[Setting], seconds: float, step_ms: float | None
+    ) -> None:
+        self._trials = trials
+        self._found = {setting: Candidate(setting) for setting in settings}
+        self._seconds, self._step_ms = seconds, step_ms
+        self._round = 0
+        self._step: StepCheck | None = None
+        self._failure: Exception | None = None
+        self._began = time.perf_counter()
+        self.bar: Any = None
+
+    def run(self) -> None:
+        """All rounds; what comes of them is in ``report``."""
+        settings = list(self._found)
+        self._try(settings[0], self._left(_WARM, 1))  # fills caches, loads kernels; not counted
+        order = self._compare(settings, 2, _ALL)
+        if not self.measured:
+            raise self._failure or OptionError("there was no setting to try")
+        order = self._compare(order[: max(2, (len(order) + 1) // 2)], 2, _HALF)
+        order = self._compare([order[0], *self._variants(order[0]), *order[1:2]], 2, _PREFETCH)
+        last = _LAST if self._step_ms is None else _ALL_BUT_STEP
+        self._compare(self._finalists(), 3, last)
+        if self._step_ms is not None:
+            self._check_step(self._step_ms / 1e3)
+
+    @property
+    def measured(self) -> list[Candidate]:
+        """The candidates with a rate; those of the last round first, the faster ones first."""
+        found = [candidate for candidate in self._found.values() if candidate.rates]
+        return sorted(found, key=lambda one: (-one.round, -one.images_per_s))
+
+    def report(self, subject: Subject, words: str, interrupted: bool = False) -> TuneReport:
+        """What was found; ``words`` are further arguments of the loader, as Python."""
+        best, tied = self._choice()
+        size = self._trials.batch_size
+        line = f"fastdata.DataLoaderX(dataset, {size}, shuffle=True{best.setting.code}{words})"
+        code = [f"loader = {line}"]
+        if subject.code:
+            head = ["import fastdata", "from fastdata import transforms as T", ""]
+            code = [*head, f"dataset = {subject.code}", *code]
+        measured = self.measured
+        return TuneReport(
+            name=subject.name,
+            samples=len(subject.dataset),
+            batch_size=size,
+            cores=available_cores(),
+            seconds=time.perf_counter() - self._began,
+            candidates=[*measured, *(one for one in self._found.values() if not one.rates)],
+            best=best,
+            tied=tied,
+            line=line,
+            code="\n".join(code),
+            step=self._step,
+            interrupted=interrupted,
+        )
+
+    def _compare(self, settings: Sequence[Setting], passes: int, until: float) -> list[Setting]:
+        """One round: try the settings in turn; those that could be, the faster ones first."""
+        self._round += 1
+        visits = [s for i in range(passes) for s in (settings, settings[::-1])[i % 2]]
+        for done, setting in enumerate(visits):
+            if self.measured and self._spent() >= self._seconds * _LAST:
+                break
+            if not self._found.setdefault(setting, Candidate(setting)).error:
+                self._note(setting, self._left(until, len(visits) - done))
+        tried = [one.setting for one in self.measured if one.round == self._round]
+        return tried or [one.setting for one in self.measured]
+
+    def _note(self, setting: Setting, seconds: float) -> None:
+        """Try a setting, and put down what it did."""
+        candidate = self._found[setting]
+        before = candidate.rates if candidate.round == self._round else ()
+        trial = self._try(setting, seconds)
+        if trial is not None:
+            rates = (*before, trial.images_per_s)
+            first = min(trial.first_batch_s, candidate.first_batch_s or trial.first_batch_s)
+            self._found[setting] = replace(
+                candidate, round=self._round, rates=rates, first_batch_s=first
+            )
+
+    def _try(self, setting: Setting, seconds: float) -> Any:
+        """A trial; None if the loader failed, which is noted."""
+        best = self.measured[:1]
+        told = (
+            f"; up to now {best[0].setting}: {best[0].images_per_s:,.0f} images/s" if best else ""
+        )
+        self.bar.set_description_str(f"{setting}{told}", refresh=False)
+        self.bar.update(min(self._spent(), self.bar.total) - self.bar.n)
+        self.bar.refresh()
+        try:
+            return self._trials.rate(setting, seconds)
+        except _DATA_ERRORS:  # no setting's fault
+            raise
+        except Exception as error:
+            self._failure = self._failure or error
+            told = f"failed: {type(error).__name__}: {error}"
+            self._found[setting] = replace(self._found[setting], rates=(), error=told)
+            return None
+
+    def _variants(self, setting: Setting) -> list[Setting]:
+        """The setting with longer queues."""
+        found = []
+        if setting.num_workers:
+            found.append(replace(setting, prefetch_factor=4))
+        if setting.worker_type == "process" or self._trials.device is not None:
+            found.append(replace(setting, prefetch_batches=4))
+        return found
+
+    def _finalists(self) -> list[Setting]:
+        """Of the last two rounds the fastest, and of those near it the ones that need the least."""
+        last = self.measured[0].round
+        found = [candidate for candidate in self.measured if candidate.round >= last - 1]
+        best = max(found, key=lambda one: one.images_per_s)
+        near = [
+            one for one in found if one.images_per_s >= _NEAR * best.images_per_s and one != best
+        ]
+        near.sort(key=lambda one: one.setting.simplicity)
+        return [one.setting for one in [best, *near[: _FINALISTS - 1]]]
+
+    def _choice(self) -> tuple[Candidate, list[Candidate]]:
+        """The simplest of the last round's fastest ones, and the others of them."""
+        found = self.measured
+        found = [one for one in found if one.round == found[0].round]
+        best = found[0]
+        spread = (max(best.rates) - min(best.rates)) / 2 / best.images_per_s
+        spread = min(max(spread, _LEAST_SPREAD), _MOST_SPREAD)
+        tied = [one for one in found if one.images_per_s >= (1 - spread) * best.images_per_s]
+        chosen = min(tied, key=lambda one: one.setting.simplicity)
+        return chosen, [one for one in tied if one is not chosen]
+
+    def _check_step(self, step: float) -> None:
+        best, size = self._choice()[0], self._trials.batch_size
+        waits = self._trials.waits(best.setting, step, self._left(_LAST, 1))
+        needed = size / step
+        self._step = StepCheck(
+            step_ms=1e3 * step,
+            needed=needed,
+            margin=best.images_per_s / needed,
+            steps=len(waits),
+            wait_ms=1e3 * sum(waits) / len(waits),
+        )
+
+    def _spent(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _left(self, until: float, trials: int) -> float:
+        """Seconds for each of so many trials, up to a share of the whole time."""
+        return max(_LEAST_SECONDS, (until * self._seconds - self._spent()) / trials)
