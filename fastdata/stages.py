@@ -196,7 +196,8 @@ class _Bench:
         device = self._device
         if device is None or device.type == "cpu":
             return Row("copy", note="not measured: no GPU")
-        hosts = [tensor.pin_memory() for tensor in tensors_in(batch)]
+        pinned = device.type in ("cuda", "xpu")
+        hosts = [t.pin_memory() if pinned else t for t in tensors_in(batch)]
         images = len(hosts[0])
 
         def copies(count: int) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -18,7 +19,7 @@ from torch.utils.data import RandomSampler
 
 from . import transforms as T
 from .dataset import ImageFolder, PackedImageFolder
-from .errors import EmptySourceError, OptionError
+from .errors import EmptySourceError, OptionError, SourceNotFoundError
 from .loader import DataLoaderX
 from .prefetch import CUDAPrefetcher
 from .remote import is_url
@@ -50,11 +51,14 @@ def open_images(
     Raises:
         EmptySourceError: there is no sample to be measured.
         OptionError: the transform or its size is wrong.
+        SourceNotFoundError: there is nothing at ``path``.
         PackError, RemoteError, SourceError: as ``PackedImageFolder`` and ``ImageFolder``.
     """
     steps, code = _standard_transform(transform, size)
     given = {name: value for name, value in pack_options.items() if value is not None}
     name = os.fspath(path)
+    if not is_url(path) and not Path(path).exists():
+        raise SourceNotFoundError(f"there is neither a pack nor an image folder at {name}")
     packed = is_url(path) or (Path(path) / "pack.json").exists() or Path(path).is_file()
     dataset = PackedImageFolder(path, steps, **given) if packed else ImageFolder(path, steps)
     if len(dataset) == 0:
@@ -177,15 +181,17 @@ class Trials:
         sampler = RandomSampler(
             self.dataset, replacement=True, num_samples=_ENDLESS, generator=generator
         )
-        loader = DataLoaderX(
-            self.dataset,
-            self.batch_size,
-            sampler=sampler,
-            device=self.device,
-            **setting.options,
-            **self.more,
-        )
-        batches: Any = iter(loader)
+        with warnings.catch_warnings():  # more workers than cores are tried on purpose
+            warnings.filterwarnings("ignore", "This DataLoader will create")
+            loader = DataLoaderX(
+                self.dataset,
+                self.batch_size,
+                sampler=sampler,
+                device=self.device,
+                **setting.options,
+                **self.more,
+            )
+            batches: Any = iter(loader)
         try:
             next(batches)
             first = time.perf_counter()
@@ -202,7 +208,17 @@ _FEWEST_STEPS = 5
 
 def usable_device(device: torch.device | str | int | None) -> torch.device | None:
     """The device with its index; OptionError if torch cannot use it here."""
-    return None if device is None else CUDAPrefetcher((), device).device
+    if device is None:
+        return None
+    try:
+        found = CUDAPrefetcher((), device).device
+        torch.empty(1, device=found)
+    except OptionError:
+        raise
+    except Exception as error:  # of whatever kind the device's backend has
+        told = str(error).partition("\n")[0]
+        raise OptionError(f"torch cannot use device {str(device)!r} here: {told}") from error
+    return found
 
 
 def synchronize(device: torch.device | None) -> None:

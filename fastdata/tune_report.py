@@ -43,7 +43,7 @@ class Candidate:
     def __str__(self) -> str:
         name = f"{self.setting!s:<34}"
         if not self.rates or self.error:
-            return f"{name}{self.error or 'not tried: the time was over'}"
+            return f"{name}{self.error or 'not tried'}"
         spread = f"{min(self.rates):,.0f} to {max(self.rates):,.0f}"
         first = f"{self.first_batch_s or 0.0:>13.2f}"
         return f"{name}{self.images_per_s:>10,.0f}{spread:>20}{first}{self.round:>7}"

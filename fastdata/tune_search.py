@@ -63,7 +63,7 @@ class Search:
     def run(self) -> None:
         """All rounds; what comes of them is in ``report``."""
         settings = list(self._found)
-        self._try(settings[0], self._left(_WARM, 1))  # fills caches, loads kernels; not counted
+        self._try(Setting(), self._left(_WARM, 1))  # fills caches, loads kernels; not counted
         order = self._compare(settings, 2, _ALL)
         if not self.measured:
             raise self._failure or OptionError("there was no setting to try")
@@ -140,11 +140,11 @@ class Search:
         self.bar.refresh()
         try:
             return self._trials.rate(setting, seconds)
-        except _DATA_ERRORS:  # no setting's fault
-            raise
+        except _DATA_ERRORS as error:  # no setting's fault
+            raise type(error)(_in_one_line(error)) from error
         except Exception as error:
             self._failure = self._failure or error
-            told = f"failed: {type(error).__name__}: {error}"
+            told = f"failed: {type(error).__name__}: {_in_one_line(error)}"
             self._found[setting] = replace(self._found[setting], rates=(), error=told)
             return None
 
@@ -158,13 +158,9 @@ class Search:
         return found
 
     def _finalists(self) -> list[Setting]:
-        """Of the last two rounds the fastest, and of those near it the ones that need the least."""
-        last = self.measured[0].round
-        found = [candidate for candidate in self.measured if candidate.round >= last - 1]
-        best = max(found, key=lambda one: one.images_per_s)
-        near = [
-            one for one in found if one.images_per_s >= _NEAR * best.images_per_s and one != best
-        ]
+        """The fastest, and of those near it, in whichever round, the ones that need the least."""
+        best, *others = self.measured
+        near = [one for one in others if one.images_per_s >= _NEAR * best.images_per_s]
         near.sort(key=lambda one: one.setting.simplicity)
         return [one.setting for one in [best, *near[: _FINALISTS - 1]]]
 
@@ -197,3 +193,11 @@ class Search:
     def _left(self, until: float, trials: int) -> float:
         """Seconds for each of so many trials, up to a share of the whole time."""
         return max(_LEAST_SECONDS, (until * self._seconds - self._spent()) / trials)
+
+
+def _in_one_line(error: Exception) -> str:
+    """The error's message, of a worker process without its traceback."""
+    told = str(error).strip()
+    if told.startswith("Caught ") and "Original Traceback" in told:
+        told = told.rpartition("\n")[2].partition(": ")[2]
+    return told.partition("\n")[0]
