@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -196,8 +197,7 @@ class Search:
 
 
 def _in_one_line(error: Exception) -> str:
-    """The error's message, of a worker process without its traceback."""
-    told = str(error).strip()
-    if told.startswith("Caught ") and "Original Traceback" in told:
-        told = told.rpartition("\n")[2].partition(": ")[2]
-    return told.partition("\n")[0]
+    """The first line of an error's message; torch puts a worker's traceback before it."""
+    name = re.escape(type(error).__name__)
+    told = re.findall(rf"^(?:[\w.]+\.)?{name}: (.*)$", str(error), re.MULTILINE)
+    return told[-1] if told else str(error).partition("\n")[0]

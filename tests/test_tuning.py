@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(pack: Path) -> TuneReport:
-    return tune(pack, 4, seconds=2, step_ms=5, **SMALL)
+    return tune(pack, 4, seconds=1, step_ms=5, **SMALL)
 
 
 class Naps(Dataset[int]):
@@ -118,6 +117,14 @@ class TestOfAPack:
         leftovers.check()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu(pack: Path) -> None:
+    report = tune(pack, 4, device="cuda", seconds=1, step_ms=5, **SMALL)
+    assert report.line.endswith('device="cuda")')
+    assert not any(candidate.error for candidate in report.candidates)
+
+
 class TestOfADataset:
     def test_a_failing_candidate_is_named_and_left_out(self) -> None:
         report = tune(
@@ -126,8 +133,7 @@ class TestOfADataset:
         )  # fmt: skip
         failed = [c for c in report.candidates if c.error]
         assert [c.setting for c in failed] == [Setting(1, "process")]
-        assert re.search(r"^1 process +failed: OSError: no room in here$|"
-                         r"^1 process +failed: OSError: .*$", str(report), re.M)  # fmt: skip
+        assert re.search(r"^1 process +failed: OSError: no room in here$", str(report), re.M)
         assert not report.best.error
 
     def test_where_all_fail_the_error_is_raised(self) -> None:
@@ -141,7 +147,7 @@ class TestOfADataset:
 
     def test_more_workers_are_found_to_be_faster(self) -> None:
         report = tune(
-            Naps(0.01), 2, seconds=2, step_ms=1, max_workers=4, worker_types=["thread"], quiet=True
+            Naps(0.01), 2, seconds=1, step_ms=1, max_workers=4, worker_types=["thread"], quiet=True
         )
         assert report.best.setting.num_workers == 4
         assert report.step is not None
@@ -292,4 +298,3 @@ def test_the_first_round_depends_on_the_workers_there_may_be() -> None:
     assert first_settings(("process",), 0) == [Setting()]
     assert {s.num_workers for s in first_settings(("process", "thread"), 16)} == {0, 1, 4, 8, 16}
     assert first_settings(("thread",), 4)[0] == Setting(4, "thread")
-    assert threading.active_count() >= 1
