@@ -23,7 +23,8 @@ class Candidate:
     Attributes:
         setting: of the loader.
         round: the last one in which it was tried; 0 if it never was.
-        rates: images a second, each time that it was tried in that round.
+        rates: images a second, each time that it was tried in that round; scaled so that the
+            candidates of a round together are as fast each time, since a machine is not.
         first_batch_s: seconds until the first batch came, with the start of the workers; None if
             none came.
         error: why it could not be measured.
@@ -201,7 +202,8 @@ class TuneReport:
                 times = least.images_per_s / self.step.needed
                 found.append(f"{least.setting} would do: {times:.2f} times what is needed")
         share = self._start_s * self.best.images_per_s / self.samples
-        if self.best.setting.worker_type == "process" and share >= _START:
+        processes = self.best.setting.num_workers > 0 and self.best.setting.worker_type == "process"
+        if processes and share >= _START:
             found.append(
                 f"the workers take about {self._start_s:.2f} s to start, {share:.0%} of an epoch: "
                 "persistent_workers=True keeps them"

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import geometric_mean
 from typing import Any, Literal
 
 from .errors import CacheError, OptionError, PackError, RemoteError, SampleError
@@ -17,7 +18,7 @@ WorkerType = Literal["process", "thread"]
 
 _DATA_ERRORS = (SampleError, PackError, RemoteError, CacheError)
 #: When each round is over, as shares of the time: warming up, then four rounds.
-_WARM, _ALL, _HALF, _PREFETCH, _LAST, _ALL_BUT_STEP = 0.05, 0.35, 0.55, 0.75, 1.0, 0.9
+_WARM, _ALL, _HALF, _PREFETCH, _LAST, _ALL_BUT_STEP = 0.05, 0.3, 0.5, 0.65, 1.0, 0.9
 _LEAST_SECONDS = 0.05  # of a trial
 _FINALISTS = 4
 _NEAR = 0.9  # of the fastest's rate, to be a finalist
@@ -55,7 +56,8 @@ class Search:
         self._trials = trials
         self._found = {setting: Candidate(setting) for setting in settings}
         self._seconds, self._step_ms = seconds, step_ms
-        self._round = 0
+        self._round = self._complete = 0
+        self._score: dict[Setting, float] = {}  # rates, all as of the first round
         self._step: StepCheck | None = None
         self._failure: Exception | None = None
         self._began = time.perf_counter()
@@ -71,7 +73,7 @@ class Search:
         order = self._compare(order[: max(2, (len(order) + 1) // 2)], 2, _HALF)
         order = self._compare([order[0], *self._variants(order[0]), *order[1:2]], 2, _PREFETCH)
         last = _LAST if self._step_ms is None else _ALL_BUT_STEP
-        self._compare(self._finalists(), 3, last)
+        self._compare(self._finalists(), 4, last)
         if self._step_ms is not None:
             self._check_step(self._step_ms / 1e3)
 
@@ -107,28 +109,50 @@ class Search:
         )
 
     def _compare(self, settings: Sequence[Setting], passes: int, until: float) -> list[Setting]:
-        """One round: try the settings in turn; those that could be, the faster ones first."""
+        """One round: try the settings in turn; those that could be, the faster ones first.
+
+        When the time is over no other round begins, and one that has begun ends as soon as each
+        setting was tried once; the first round ends at once.
+        """
+        if self._round and self._over:
+            return [one.setting for one in self.measured]
         self._round += 1
-        visits = [s for i in range(passes) for s in (settings, settings[::-1])[i % 2]]
-        for done, setting in enumerate(visits):
-            if self.measured and self._spent() >= self._seconds * _LAST:
+        runs: list[dict[Setting, float]] = [{} for _ in range(passes)]
+        visits = [(s, run) for i, run in enumerate(runs) for s in (settings, settings[::-1])[i % 2]]
+        for done, (setting, run) in enumerate(visits):
+            if self._over and self.measured and (self._round == 1 or done >= len(settings)):
                 break
             if not self._found.setdefault(setting, Candidate(setting)).error:
-                self._note(setting, self._left(until, len(visits) - done))
-        tried = [one.setting for one in self.measured if one.round == self._round]
-        return tried or [one.setting for one in self.measured]
+                self._visit(setting, self._left(until, len(visits) - done), run)
+        self._complete = self._round
+        self._judge(runs)
+        return [one.setting for one in self.measured if one.round == self._round]
 
-    def _note(self, setting: Setting, seconds: float) -> None:
+    def _visit(self, setting: Setting, seconds: float, run: dict[Setting, float]) -> None:
         """Try a setting, and put down what it did."""
         candidate = self._found[setting]
         before = candidate.rates if candidate.round == self._round else ()
         trial = self._try(setting, seconds)
         if trial is not None:
-            rates = (*before, trial.images_per_s)
+            run[setting] = trial.images_per_s
             first = min(trial.first_batch_s, candidate.first_batch_s or trial.first_batch_s)
             self._found[setting] = replace(
-                candidate, round=self._round, rates=rates, first_batch_s=first
+                candidate,
+                round=self._round,
+                rates=(*before, trial.images_per_s),
+                first_batch_s=first,
             )
+
+    def _judge(self, runs: list[dict[Setting, float]]) -> None:
+        """Level a round's rates, and make them comparable with those of the rounds before."""
+        good = [s for s in runs[0] if not self._found[s].error]
+        whole = [run for run in runs if good and all(setting in run for setting in good)]
+        for setting, rates in _leveled(good, whole).items():
+            self._found[setting] = replace(self._found[setting], rates=rates)
+        now = {s: self._found[s].images_per_s for s in good}
+        slower = [self._score[s] / now[s] for s in good if s in self._score]
+        factor = geometric_mean(slower) if slower else 1.0
+        self._score.update({setting: factor * rate for setting, rate in now.items()})
 
     def _try(self, setting: Setting, seconds: float) -> Any:
         """A trial; None if the loader failed, which is noted."""
@@ -159,16 +183,17 @@ class Search:
         return found
 
     def _finalists(self) -> list[Setting]:
-        """The fastest, and of those near it, in whichever round, the ones that need the least."""
-        best, *others = self.measured
-        near = [one for one in others if one.images_per_s >= _NEAR * best.images_per_s]
-        near.sort(key=lambda one: one.setting.simplicity)
-        return [one.setting for one in [best, *near[: _FINALISTS - 1]]]
+        """The fastest of the last round and of all; of those near it, the ones that need least."""
+        fastest = max(self._score, key=lambda setting: self._score[setting])
+        near = [s for s, score in self._score.items() if score >= _NEAR * self._score[fastest]]
+        near.sort(key=lambda setting: setting.simplicity)
+        found = dict.fromkeys([self.measured[0].setting, fastest, *near])
+        return [setting for setting in found if not self._found[setting].error][:_FINALISTS]
 
     def _choice(self) -> tuple[Candidate, list[Candidate]]:
         """The simplest of the last round's fastest ones, and the others of them."""
-        found = self.measured
-        found = [one for one in found if one.round == found[0].round]
+        found = [one for one in self.measured if one.round >= self._complete]
+        found.sort(key=lambda one: -one.images_per_s)
         best = found[0]
         spread = (max(best.rates) - min(best.rates)) / 2 / best.images_per_s
         spread = min(max(spread, _LEAST_SPREAD), _MOST_SPREAD)
@@ -188,12 +213,26 @@ class Search:
             wait_ms=1e3 * sum(waits) / len(waits),
         )
 
+    @property
+    def _over(self) -> bool:
+        return self._spent() >= self._seconds
+
     def _spent(self) -> float:
         return time.perf_counter() - self._began
 
     def _left(self, until: float, trials: int) -> float:
         """Seconds for each of so many trials, up to a share of the whole time."""
         return max(_LEAST_SECONDS, (until * self._seconds - self._spent()) / trials)
+
+
+def _leveled(
+    settings: list[Setting], runs: list[dict[Setting, float]]
+) -> dict[Setting, tuple[float, ...]]:
+    """Rates by setting, without what all had in common: how fast the machine was in each run."""
+    levels = [geometric_mean(run[setting] for setting in settings) for run in runs]
+    common = geometric_mean(levels) if levels else 1.0
+    scaled = list(zip(runs, (common / level for level in levels), strict=True))
+    return {s: tuple(run[s] * factor for run, factor in scaled) for s in settings if runs}
 
 
 def _in_one_line(error: Exception) -> str:

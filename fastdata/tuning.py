@@ -40,10 +40,11 @@ def tune(
 
     Successive halving (Karnin et al., 2013) in four rounds: all numbers of workers of both types;
     the faster half; the fastest with other lengths of the queues; and the finalists. In a round the
-    candidates are tried in turn, forwards and then backwards, so that a machine that becomes slower
-    or faster meanwhile does so for all. What is measured is the rate that lasts: samples are drawn
-    with replacement, the start of the workers does not count, and the loop does nothing else. Of
-    those as fast as the fastest, within its spread, the one with the fewest workers is chosen.
+    candidates are tried in turn, forwards and then backwards, and compared turn by turn, so that a
+    machine that becomes slower or faster meanwhile does so for all. What is measured is the rate
+    that lasts: samples are drawn with replacement, the start of the workers does not count, and the
+    loop does nothing else. Of those as fast as the fastest, within its spread, the one with the
+    fewest workers is chosen.
 
     With ``step_ms`` the chosen loader then feeds a loop that sleeps so long for each batch. A real
     training takes some of the cores' time, too, which neither shows.

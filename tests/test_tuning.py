@@ -235,15 +235,17 @@ class TestErrors:
 
 
 class Scripted(Trials):
-    """Loaders whose rates are told beforehand, in no time."""
+    """Loaders whose rates are told beforehand, on a machine that becomes faster each time."""
 
-    def __init__(self, rates: dict[Setting, list[float]]) -> None:
+    def __init__(self, rates: dict[Setting, list[float]], faster: float) -> None:
         super().__init__(Naps(), 4, None, 0, {})
+        object.__setattr__(self, "speeds", (faster**i for i in itertools.count()))
         object.__setattr__(self, "rates", {s: itertools.cycle(r) for s, r in rates.items()})
 
     def rate(self, setting: Setting, seconds: float) -> Trial:
         rates = self.rates.get(setting)  # type: ignore[attr-defined]
-        return Trial(next(rates) if rates else 1.0, 0.1)
+        speed = next(self.speeds)  # type: ignore[attr-defined]
+        return Trial(speed * (next(rates) if rates else 1.0), 0.1)
 
 
 class Bar:
@@ -256,8 +258,8 @@ class Bar:
     def set_description_str(self, text: str, refresh: bool) -> None: ...
 
 
-def chosen(rates: dict[Setting, list[float]]) -> TuneReport:
-    search = Search(Scripted(rates), list(rates), 5.0, None)
+def chosen(rates: dict[Setting, list[float]], faster: float = 1.0) -> TuneReport:
+    search = Search(Scripted(rates, faster), list(rates), 5.0, None)
     search.bar = Bar()
     search.run()
     return search.report(Subject(Naps(), "naps", ""), "")
@@ -280,10 +282,16 @@ class TestTheChoice:
         assert Setting(4, "thread") in [candidate.setting for candidate in report.tied]
 
     def test_noise_of_the_fastest_widens_what_counts_as_equal(self) -> None:
-        steady = {Setting(4): [100.0], Setting(1): [94.0], Setting(): [10.0]}
+        steady = {Setting(4): [100.0], Setting(1): [96.0], Setting(): [10.0]}
         assert chosen(steady).best.setting == Setting(4)
-        noisy = {**steady, Setting(4): [92.0, 100.0, 108.0]}
+        noisy = {**steady, Setting(4): [88.0, 112.0]}
         assert chosen(noisy).best.setting == Setting(1)
+
+    def test_a_machine_that_changes_its_speed_changes_it_for_all(self) -> None:
+        rates = {Setting(4): [100.0], Setting(2): [90.0], Setting(): [50.0]}
+        report = chosen(rates, faster=1.02)
+        assert report.best.setting == Setting(4)
+        assert max(report.best.rates) < 1.1 * min(report.best.rates)  # it was 1.02 ** 9
 
     def test_longer_queues_only_where_they_pay(self) -> None:
         base = {Setting(2): [100.0], Setting(1): [50.0], Setting(): [30.0]}
