@@ -52,12 +52,10 @@ class Row:
         name = f"  {self.name}" if self.share is not None else self.name
         if not self.images:
             return f"{name:<18}  {self.note}"
-        cells = [f"{name:<18}"]
-        cells.append(f"{1e3 * self.seconds:>9.4f}")
-        cells.append(f"{self.images_per_s:>12,.0f}")
-        cells.append(f"{self.bytes_per_s / 1e6:>9,.0f}" if self.bytes else " " * 9)
-        cells.append(f"{self.share:>6.0%}" if self.share is not None else " " * 6)
-        return "".join([*cells, f"  {self.note}" if self.note else ""]).rstrip()
+        rates = f"{1e3 * self.seconds:>9.4f}{self.images_per_s:>12,.0f}"
+        size = f"{self.bytes_per_s / 1e6:,.0f}" if self.bytes else ""
+        share = f"{self.share:.0%}" if self.share is not None else ""
+        return f"{name:<18}{rates}{size:>9}{share:>7}  {self.note}".rstrip()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the attributes and both rates."""
@@ -66,7 +64,7 @@ class Row:
 
 
 #: Stands above the rows.
-HEAD = f"{'':<18}{'ms/image':>9}{'images/s':>12}{'MB/s':>9}{'share':>6}"
+HEAD = f"{'':<18}{'ms/image':>9}{'images/s':>12}{'MB/s':>9}{'share':>7}"
 
 
 @dataclass(frozen=True, slots=True)

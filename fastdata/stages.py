@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +19,13 @@ from .image_dataset import ImageDataset
 from .opencv import single_threaded_opencv
 from .parallel import available_cores
 from .stage_report import HEAD, BenchReport, Row
-from .stage_work import StageWork
+from .stage_work import StageWork, disk_bytes
 from .structure import tensors_in
 from .trials import Setting, Transform, Trials, open_images, synchronize, usable_device
 
 _WARM = 4  # samples
-_BLOCK = 512  # bytes, of getrusage(2)
 _COPIES = 20
+_TICK = 1e-9  # seconds, where the work is shorter than the clock can tell
 _PASSES = 3
 
 
@@ -129,27 +128,27 @@ class _Bench:
         self._tell(self._head.header, HEAD)
         self._dataset.begin_epoch()  # loads the kernels
         with single_threaded_opencv:
-            indices, disk_bytes = self._read_first(indices)
+            indices, from_disk = self._read_first(indices)
             self._stages(indices)
         self._loaders(indices)
         facts = self._work.facts(indices[: self._head.batch_size])
-        report = replace(self._head, rows=self._rows, disk_bytes=disk_bytes, facts=facts)
+        report = replace(self._head, rows=self._rows, disk_bytes=from_disk, facts=facts)
         self._tell(*report.verdict)
         return report
 
     def _read_first(self, indices: list[int]) -> tuple[list[int], int | None]:
         """The samples that were read before the time was over, and the bytes read from disks."""
         sizes: list[int] = []
-        before, start = _disk_bytes(), time.perf_counter()
+        before, start = disk_bytes(), time.perf_counter()
         for i in indices:
             sizes += self._work.read([i])
             if time.perf_counter() - start > self._seconds:
                 break
         spent, count = time.perf_counter() - start, len(sizes)
-        disk_bytes = None if before is None else (_disk_bytes() or 0) - before
-        note = _disk_note(disk_bytes)
+        found = None if before is None else (disk_bytes() or 0) - before
+        note = _disk_note(found)
         self._add(Row("read, first time", count, spent / count, sum(sizes) / count, note=note))
-        return indices[:count], disk_bytes
+        return indices[:count], found
 
     def _stages(self, indices: list[int]) -> None:
         work = self._work
@@ -158,8 +157,9 @@ class _Bench:
         whole = spent / count
         self._add(Row("one thread", count, whole))
 
-        count, spent, sizes = self._timed(indices, _same, work.read, time.perf_counter)
-        self._add(Row("read", count, spent / count, sum(sizes) / len(sizes), spent / count / whole))
+        count, spent, _ = self._timed(indices, _same, work.read, time.perf_counter)
+        size = self._rows[0].bytes
+        self._add(Row("read", count, spent / count, size, spent / count / whole))
         for name, prepare, run in (
             ("decode", work.fetch, work.decode),
             ("transform", work.decoded, work.transform),
@@ -190,7 +190,7 @@ class _Bench:
             del prepared, result
             if time.perf_counter() > deadline:
                 break
-        return count, spent, results[0]
+        return count, max(spent, _TICK), results[0]
 
     def _copy(self, batch: Any) -> Row:
         device = self._device
@@ -244,16 +244,7 @@ def _same(chunk: Any) -> Any:
     return chunk
 
 
-def _disk_bytes() -> int | None:
-    """What this process has had read from disks up to now; None where the system does not tell."""
-    if not sys.platform.startswith("linux"):
-        return None
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_inblock * _BLOCK
-
-
-def _disk_note(disk_bytes: int | None) -> str:
-    if disk_bytes is None:
+def _disk_note(size: int | None) -> str:
+    if size is None:
         return "from a disk, or from memory"
-    return f"{disk_bytes / 1e6:,.1f} MB of it from a disk" if disk_bytes else "all from memory"
+    return f"{size / 1e6:,.1f} MB of it from a disk" if size else "no disk read"

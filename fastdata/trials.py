@@ -127,7 +127,7 @@ class Trial:
     first_batch_s: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trials:
     """Loaders over one dataset, tried out one after the other; nothing of them is left behind.
 

@@ -239,12 +239,12 @@ class Scripted(Trials):
 
     def __init__(self, rates: dict[Setting, list[float]], faster: float) -> None:
         super().__init__(Naps(), 4, None, 0, {})
-        object.__setattr__(self, "speeds", (faster**i for i in itertools.count()))
-        object.__setattr__(self, "rates", {s: itertools.cycle(r) for s, r in rates.items()})
+        self.speeds = (faster**i for i in itertools.count())
+        self.rates = {s: itertools.cycle(r) for s, r in rates.items()}
 
     def rate(self, setting: Setting, seconds: float) -> Trial:
-        rates = self.rates.get(setting)  # type: ignore[attr-defined]
-        speed = next(self.speeds)  # type: ignore[attr-defined]
+        rates = self.rates.get(setting)
+        speed = next(self.speeds)
         return Trial(speed * (next(rates) if rates else 1.0), 0.1)
 
 
