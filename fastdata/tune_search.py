@@ -68,8 +68,6 @@ class Search:
         settings = list(self._found)
         self._try(Setting(), self._left(_WARM, 1))  # fills caches, loads kernels; not counted
         order = self._compare(settings, 2, _ALL)
-        if not self.measured:
-            raise self._failure or OptionError("there was no setting to try")
         order = self._compare(order[: max(2, (len(order) + 1) // 2)], 2, _HALF)
         order = self._compare([order[0], *self._variants(order[0]), *order[1:2]], 2, _PREFETCH)
         last = _LAST if self._step_ms is None else _ALL_BUT_STEP
@@ -126,7 +124,10 @@ class Search:
                 self._visit(setting, self._left(until, len(visits) - done), run)
         self._complete = self._round
         self._judge(runs)
-        return [one.setting for one in self.measured if one.round == self._round]
+        if not self.measured:
+            raise self._failure or OptionError("there was no setting to try")
+        tried = [one.setting for one in self.measured if one.round == self._round]
+        return tried or [one.setting for one in self.measured]  # all of them may have failed
 
     def _visit(self, setting: Setting, seconds: float, run: dict[Setting, float]) -> None:
         """Try a setting, and put down what it did."""
@@ -183,16 +184,16 @@ class Search:
         return found
 
     def _finalists(self) -> list[Setting]:
-        """The fastest of the last round and of all; of those near it, the ones that need least."""
-        fastest = max(self._score, key=lambda setting: self._score[setting])
-        near = [s for s, score in self._score.items() if score >= _NEAR * self._score[fastest]]
+        """The two fastest, and of those near them the ones that need the least."""
+        ranked = sorted(self._score, key=lambda setting: -self._score[setting])
+        ranked = [setting for setting in ranked if not self._found[setting].error]
+        near = [s for s in ranked if self._score[s] >= _NEAR * self._score[ranked[0]]]
         near.sort(key=lambda setting: setting.simplicity)
-        found = dict.fromkeys([self.measured[0].setting, fastest, *near])
-        return [setting for setting in found if not self._found[setting].error][:_FINALISTS]
+        return list(dict.fromkeys([*ranked[:2], *near]))[:_FINALISTS]
 
     def _choice(self) -> tuple[Candidate, list[Candidate]]:
         """The simplest of the last round's fastest ones, and the others of them."""
-        found = [one for one in self.measured if one.round >= self._complete]
+        found = [one for one in self.measured if one.round >= self._complete] or self.measured
         found.sort(key=lambda one: -one.images_per_s)
         best = found[0]
         spread = (max(best.rates) - min(best.rates)) / 2 / best.images_per_s

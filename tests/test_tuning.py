@@ -302,6 +302,26 @@ class TestTheChoice:
         assert "num_workers=2, prefetch_factor=4" in report.line
 
 
+class Fading(Scripted):
+    """Loaders with workers fail from the third time on."""
+
+    def rate(self, setting: Setting, seconds: float) -> Trial:
+        self.tried = [*getattr(self, "tried", []), setting]
+        if setting.num_workers and self.tried.count(setting) > 2:
+            raise OSError("gone")
+        return super().rate(setting, seconds)
+
+
+def test_what_fails_later_on_is_not_chosen() -> None:
+    search = Search(Fading({Setting(2): [300.0], Setting(1): [200.0], Setting(): [100.0]}, 1.0),
+                    [Setting(2), Setting(1), Setting()], 5.0, None)  # fmt: skip
+    search.bar = Bar()
+    search.run()
+    report = search.report(Subject(Naps(), "naps", ""), "")
+    assert report.best.setting.num_workers == 0
+    assert {c.setting for c in report.candidates if c.error} >= {Setting(2), Setting(1)}
+
+
 def test_the_first_round_depends_on_the_workers_there_may_be() -> None:
     assert first_settings(("process",), 0) == [Setting()]
     assert {s.num_workers for s in first_settings(("process", "thread"), 16)} == {0, 1, 4, 8, 16}
