@@ -5,7 +5,7 @@ Reading order: ``fields`` (what a sample consists of), ``sources`` (where sample
 ``sample_encoding``, ``shard_stream``, ``packing``, ``workspace`` and ``pack_run`` (how it gets
 there), ``plan`` and ``transforms`` (what training asks for), ``decode`` (pixels), ``dataset`` and
 ``fields_dataset``, ``sampler`` (which samples), ``loader``, ``prefetch`` (batches on the device),
-``cli``.
+``stages`` and ``tuning`` (how fast all that is here), ``cli``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
 from .shard_sampler import ShardShuffleSampler
+from .stage_report import BenchReport
+from .stages import bench
 from .stats import LoaderStats
+from .tune_report import TuneReport
+from .tuning import tune
 from .unpack import unpack
 from .verify import VerifyReport, verify_pack
 from .version import __version__
 
 __all__ = [
+    "BenchReport",
     "CUDAPrefetcher",
     "CacheError",
     "ContactSheet",
@@ -84,10 +89,12 @@ __all__ = [
     "ShuffleSampler",
     "SourceError",
     "SourceNotFoundError",
+    "TuneReport",
     "VerifyReport",
     "WorkerError",
     "__version__",
     "append",
+    "bench",
     "collate",
     "convert",
     "merge",
@@ -97,6 +104,7 @@ __all__ = [
     "show",
     "subset",
     "transforms",
+    "tune",
     "unpack",
     "verify_pack",
 ]

@@ -23,6 +23,7 @@ from .cli_arguments import (
     add_repacking,
     add_showing,
 )
+from .cli_measuring import add_measuring
 from .contact_sheet import show
 from .errors import FastdataError, OptionError
 from .info import pack_info
@@ -200,4 +201,5 @@ def _parser() -> argparse.ArgumentParser:
     add_repacking(commands, _merge, _subset, _convert)
     add_reading(commands, _info, _verify, _unpack)
     add_showing(commands, _show)
+    add_measuring(commands)
     return parser

@@ -24,8 +24,10 @@ ORDER = [
     "unpack_values", "unpack_tar", "unpack", "histogram", "info",
     "image_dataset", "dataset", "fields_dataset", "contact_sheet",
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
+    "charts", "trials", "stage_work", "stage_report", "stages",
+    "tune_report", "tune_search", "tuning",
     # L3
-    "scheduler", "cli_showing", "cli_arguments", "cli", "__init__", "__main__",
+    "scheduler", "cli_showing", "cli_arguments", "cli_measuring", "cli", "__init__", "__main__",
 ]  # fmt: skip
 ROOT = Path(fastdata.__file__).parent
 
