@@ -24,6 +24,7 @@ ORDER = [
     "unpack_values", "unpack_tar", "unpack", "info",
     "image_dataset", "dataset", "fields_dataset",
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
+    "dali",
     # L3
     "scheduler", "cli_arguments", "cli", "__init__", "__main__",
 ]  # fmt: skip
