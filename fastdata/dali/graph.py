@@ -44,7 +44,7 @@ def dali(module: str = "") -> Any:
         return import_module("nvidia.dali" + module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"DALILoader needs NVIDIA DALI, on Linux: pip install nvidia-dali-cuda130 ({error})"
+            f"DALILoader needs NVIDIA DALI: pip install 'fastdata[dali]', on Linux ({error})"
         ) from error
 
 

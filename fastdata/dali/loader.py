@@ -164,5 +164,6 @@ def _checked_device(device: torch.device | str | int) -> torch.device:
 
 
 def _cores_of_process() -> int:
-    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun
-    return max(1, available_cores() // (int(processes) if processes.isdecimal() else 1) or 1)
+    given = os.environ.get("LOCAL_WORLD_SIZE", "")  # set by torchrun
+    processes = int(given) if given.isdecimal() else 1
+    return max(1, available_cores() // max(1, processes))

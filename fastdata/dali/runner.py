@@ -51,6 +51,7 @@ class Runner:
         self.graph = graph
         self.size = size
         self.flights: deque[Feed] = deque()
+        self.broken = False
         self._settings = settings
         self._pull = _Pull(graph, size, self.flights)
         self._pipeline = _built(graph, size, settings, self._pull)
@@ -64,13 +65,15 @@ class Runner:
         """The feeds' batches, N×H×W×3 uint8, up to the first feed that another graph is needed for.
 
         Raises:
-            RuntimeError: DALI's, for the oldest of ``flights``; nothing can be run then.
+            RuntimeError: DALI's, for the oldest of ``flights``; the runner is ``broken`` then.
         """
         self._pull.feeds = feeds
         lazy = self._settings.ahead == 0
         self._pipeline.schedule_run()
         while self.flights:
+            self.broken = True  # unless this returns
             batch = self._taken()
+            self.broken = False
             feed = self.flights.popleft()
             if not lazy:
                 self._pipeline.schedule_run()
@@ -84,9 +87,9 @@ class Runner:
         """Wait for what runs, and forget it; ``run`` may then be called again."""
         self._pull.feeds = None
         self._pipeline.schedule_run()  # meets the end
-        while self.flights:
+        while not self._pipeline.empty():
             self._pipeline.outputs()
-            self.flights.popleft()
+        self.flights.clear()
         self._pipeline.reset()
 
     def _taken(self) -> torch.Tensor:

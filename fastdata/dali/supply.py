@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import default_collate
 
 from ..background import BackgroundIterator
+from ..decode import decode_whole
 from ..delivery import Delivery
-from ..errors import SampleError
+from ..errors import DecodeError, SampleError
 from ..header import sniff
 from ..image_dataset import ImageDataset
 from ..progress import Indices, Progress
@@ -61,38 +62,34 @@ class DALISupply:
                     continue
                 runner = self._running = self._suitable(runner, feed)
                 del feed  # DALI copies what it is fed
-                if (yield from self._run(runner, feeds, dataset)):
-                    runner = self._running = None
+                yield from self._run(runner, feeds, dataset)
         finally:
             getattr(source, "close", lambda: None)()
             self._idle = _drained(runner)
 
     def _suitable(self, runner: Runner | None, feed: Feed) -> Runner:
         """The runner, if it can run the feed, or else a new one, for that feed, too."""
-        if runner is None:
+        if runner is None or runner.broken:
             return Runner(feed.graph, len(feed.inputs), self._settings)
         if suits(runner.graph, runner.size, feed):
             return runner
         graph = merged(runner.graph, feed.graph) or feed.graph
         return Runner(graph, max(runner.size, len(feed.inputs)), self._settings)
 
-    def _run(
-        self, runner: Runner, feeds: Feeds, dataset: ImageDataset
-    ) -> Generator[Delivery, None, bool]:
-        """Whether the runner has broken, after all that it could deliver."""
+    def _run(self, runner: Runner, feeds: Feeds, dataset: ImageDataset) -> Iterator[Delivery]:
+        """What the runner can deliver, and where it breaks, the reason."""
         try:
             for feed, images in runner.run(feeds):
                 yield _delivery(dataset, feed, images)
                 del feed, images
-            return False
+            return
         except RuntimeError as error:
-            if not runner.flights:
+            if not runner.broken:
                 raise
             failed, *others = runner.flights
             feeds.give_back(others)
             reason = error
         yield Delivery(None, failed.number, error=self._explained(dataset, failed, reason))
-        return True
 
     def _explained(self, dataset: ImageDataset, feed: Feed, error: RuntimeError) -> SampleError:
         """DALI tells of a batch that it has failed: find the sample."""
@@ -103,7 +100,8 @@ class DALISupply:
                 for _ in Runner(feed.graph, 1, settings).run(Feeds(iter([alone]))):
                     pass
             except RuntimeError as own:
-                return SampleError(_message(dataset, one, own))
+                place = f"{dataset.root}: {dataset._describe(one.sample)}"
+                return SampleError(f"{place}: {_reason(one, own)}")
         return SampleError(f"{dataset.root}: DALI failed in batch {feed.number}: {error}")
 
 
@@ -135,22 +133,26 @@ def _delivery(dataset: ImageDataset, feed: Feed, images: torch.Tensor) -> Delive
 
 def _drained(runner: Runner | None) -> Runner | None:
     """The runner when nothing runs in it any more, or None if it is broken."""
+    if runner is None or runner.broken:
+        return None
     try:
-        if runner is not None:
-            runner.drain()
+        runner.drain()
     except RuntimeError:
         return None
     return runner
 
 
-def _message(dataset: ImageDataset, one: Input, error: RuntimeError) -> str:
-    text = str(error).rpartition("encountered:")[2].partition("Current pipeline object")[0]
-    kind = (sniff(one.data.tobytes()) or "unknown") if one.data.ndim == 1 else "raw"
-    return (
-        f"{dataset.root}: {dataset._describe(one.sample)}: DALI cannot decode the {kind} data "
-        f"({one.data.size} bytes): {' '.join(text.split())}. It is damaged, or of a kind that only "
-        "the other loaders read"
-    )
+def _reason(one: Input, error: RuntimeError) -> str:
+    """Our decoder's, which says more, unless it is only DALI that does not take the sample."""
+    told = str(error).rpartition("encountered:")[2].partition("Current pipeline object")[0]
+    if one.data.ndim != 1:
+        return f"DALI failed: {told.strip()}"
+    try:
+        decode_whole(one.data.data)
+    except DecodeError as own:
+        return str(own)
+    kind = sniff(one.data.data) or "unknown"
+    return f"DALI cannot decode this {kind} data ({told.strip()}); DataLoaderX can"
 
 
 def _nothing_to_add(error: RuntimeError) -> None:
