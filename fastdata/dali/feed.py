@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..decode import decode, load_kernels
 from ..delivery import Task
 from ..errors import DecodeError, OptionError, PackFormatError, SampleError
-from ..header import probe
+from ..header import probe, sniff
 from ..image_dataset import ImageDataset
 from ..jpeg import Slicer, indexed_size
 from ..limits import check_size
@@ -23,6 +23,9 @@ from ..transforms._random import sample_generator
 from .graph import Graph
 
 Bytes = NDArray[np.uint8]
+
+# Formats that DALI does not read, and TIFF, whose orientation OpenCV undoes in any case.
+_OURS = ("avif", "gif", "tiff")
 
 
 class Input(NamedTuple):
@@ -107,6 +110,9 @@ class Feeder:
             if part is not None:
                 box = Box(part.top, part.left, box.height, box.width)
                 return part.data.copy(), plan.from_box(box)
+        if sniff(image.data) in _OURS:
+            cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
+            return _as_ppm(cut), plan.from_box(Box(0, 0, box.height, box.width))
         check_size(image.data, image.height, image.width)
         return np.frombuffer(image.data, np.uint8), plan
 
@@ -117,6 +123,12 @@ def _sized(image: EncodedImage) -> EncodedImage:
         return image
     header = probe(image.data)
     return image._replace(height=header.height, width=header.width)
+
+
+def _as_ppm(pixels: Bytes) -> Bytes:
+    """HWC pixels as a file, for a batch in which the others are files, too."""
+    header = b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0])
+    return np.concatenate([np.frombuffer(header, np.uint8), pixels.ravel()])
 
 
 def _check_sizes(inputs: list[Input]) -> None:

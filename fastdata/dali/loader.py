@@ -51,8 +51,11 @@ class DALILoader(DataLoaderX[Any]):
     Transforms are geometric ones, your own included, then ``ToTensor`` and ``Normalize``. Other
     callables cannot run inside DALI: put them into ``batch_transform``.
 
-    A sample that DALI cannot decode (a damaged one, GIF, AVIF) is a ``SampleError`` when its
-    batch's turn comes; the next batch can be asked for.
+    DALI decodes JPEG, PNG, WebP, BMP and PNM; TIFF, GIF and AVIF are decoded as in the other
+    loaders, and handed to it. A sample that cannot be decoded is a ``SampleError`` when its batch's
+    turn comes; the next batch can be asked for.
+
+    The pipeline and its idle threads stay until the loader is dropped, for the next iteration.
 
     Args:
         dataset: a ``PackedImageFolder`` or an ``ImageFolder``; or a pack's path or URL.

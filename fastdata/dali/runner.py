@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -55,6 +57,7 @@ class Runner:
         self._settings = settings
         self._pull = _Pull(graph, size, self.flights)
         self._pipeline = _built(graph, size, settings, self._pull)
+        _living.add(self)
 
     @property
     def ready(self) -> int:
@@ -153,3 +156,18 @@ def _built(graph: Graph, size: int, settings: Settings, source: Callable[[], Any
         pipeline.set_outputs(graph.define(source, on_gpu, settings.orient))
     pipeline.build()
     return pipeline
+
+
+_living: weakref.WeakSet[Runner] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+def _after_fork() -> None:
+    """In a forked process no thread of DALI's exists: ending a pipeline would wait for ever."""
+    for runner in _living:
+        runner.broken = True
+        _inherited.append(runner._pipeline)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,7 +134,7 @@ def _delivery(dataset: ImageDataset, feed: Feed, images: torch.Tensor) -> Delive
 
 def _drained(runner: Runner | None) -> Runner | None:
     """The runner when nothing runs in it any more, or None if it is broken."""
-    if runner is None or runner.broken:
+    if runner is None or runner.broken or sys.is_finalizing():  # DALI has ended its pipelines then
         return None
     try:
         runner.drain()
