@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 from images import FORMATS, encoded, picture, write_image, write_tree
+from packs import write_pack
 from PIL import Image
 from torch.utils.data import Subset
 
 import fastdata
+from benchmarks import dali_slices
 from fastdata import transforms as T
 from fastdata.dali import DALILoader
 from fastdata.errors import MissingDependencyError, OptionError, SampleError
@@ -354,9 +358,44 @@ def test_statistics_count_batches(packs: Any) -> None:
     assert stats.reading > 0
 
 
-def test_an_empty_dataset_has_no_batches(tmp_path: Path) -> None:
-    dataset = fastdata.ImageFolder(write_tree(tmp_path / "photos", 1, 1), T.CenterCrop(8))
-    assert list(DALILoader(dataset, 4, sampler=[])) == []
+def test_an_empty_pack_has_no_batches(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "empty.pack", [[]], classes=["a"])
+    loader = DALILoader(pack, 4, T.CenterCrop(8))
+    assert [list(loader), list(loader)] == [[], []]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_can_drop_the_loader(packs: Any) -> None:
+    loader = DALILoader(numbered(packs), 2)
+    batches = iter(loader)
+    next(batches)
+    child = os.fork()
+    if child == 0:  # without DALI's threads; to wait for them would never end
+        signal.alarm(20)
+        del batches, loader
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list(batches)) == len(loader) - 1
+
+
+def test_threads_are_shared_among_the_processes_of_a_machine(
+    packs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = DALILoader(numbered(packs)).num_threads
+    assert alone >= 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(alone))
+    assert DALILoader(numbered(packs)).num_threads == 1
+    assert DALILoader(numbered(packs), num_threads=3).num_threads == 3
+
+
+def test_the_benchmark_compares_the_same_crops(packs: Any) -> None:
+    loaders = [dali_slices.loader_of(way, packs(), antialias=True) for way in dali_slices.WAYS]
+    for cut, uncut, ours in zip(*loaders, strict=True):
+        assert_same(cut, uncut)
+        assert_near(cut, ours)
 
 
 def folder_with(tmp_path: Path, name: str, data: bytes) -> Any:

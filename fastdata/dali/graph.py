@@ -9,15 +9,15 @@ then copies), no flip.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingDependencyError, OptionError
+from ..errors import OptionError
 from ..plan import Interpolation, PaddingMode, Plan
+from .installed import dali
 
 Resize = tuple[Interpolation, bool]  # with antialias
 Border = tuple[PaddingMode, tuple[int, int, int]]  # with the fill of "constant"
@@ -32,20 +32,6 @@ _OUTSIDE = {
     "reflect": "reflect_101",
     "symmetric": "reflect_1001",
 }
-
-
-def dali(module: str = "") -> Any:
-    """``nvidia.dali``, or a module of it.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        return import_module("nvidia.dali" + module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"DALILoader needs NVIDIA DALI: pip install 'fastdata[dali]', on Linux ({error})"
-        ) from error
 
 
 class Step(NamedTuple):

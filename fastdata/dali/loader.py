@@ -20,7 +20,8 @@ from ..prefetch import CUDAPrefetcher
 from ..structure import as_device
 from ..transforms._random import sample_generator
 from ..transforms.compose import ELEMENTWISE, Pipeline
-from .graph import Graph, dali
+from .graph import Graph
+from .installed import dali
 from .runner import Settings
 from .supply import DALISupply
 

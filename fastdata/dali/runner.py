@@ -12,7 +12,8 @@ import torch
 
 from ..errors import OptionError
 from .feed import Feed
-from .graph import Graph, dali
+from .graph import Graph
+from .installed import dali
 
 
 class Settings(NamedTuple):
