@@ -321,6 +321,18 @@ def test_batches_of_a_batch_sampler(packs: Any) -> None:
     assert [targets.tolist() for _, targets in loader] == [[1, 2], [12], [3, 4, 5, 6], [0]]
 
 
+def test_an_error_of_the_sampler_comes_after_the_batches_before_it(packs: Any) -> None:
+    def batches() -> Iterator[list[int]]:
+        yield from ([0, 1], [2, 3], [4, 5])
+        raise LookupError("no more")
+
+    found = []
+    with pytest.raises(LookupError, match="no more"):
+        for _, targets in DALILoader(numbered(packs), batch_sampler=batches()):
+            found += targets.tolist()
+    assert found == [0, 1, 2, 3, 4, 5]
+
+
 def test_batches_that_are_kept_stay_as_they_are(packs: Any) -> None:
     loader = DALILoader(numbered(packs), 2)
     kept, copies = [], []

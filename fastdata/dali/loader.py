@@ -17,6 +17,7 @@ from ..loader import DataLoaderX
 from ..parallel import available_cores
 from ..plan import Plan
 from ..prefetch import CUDAPrefetcher
+from ..progress import Progress
 from ..structure import as_device
 from ..transforms._random import sample_generator
 from ..transforms.compose import ELEMENTWISE, Pipeline
@@ -121,7 +122,7 @@ class DALILoader(DataLoaderX[Any]):
         settings = Settings(self.device or torch.device("cpu"), self.num_threads, ahead, orient)
         self._supply: Any = DALISupply(self._indices, settings)
 
-    def _begin(self) -> Any:
+    def _begin(self) -> Progress:
         _check_transform(self.dataset)  # it may have been replaced
         return super()._begin()
 

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -31,12 +32,21 @@ class Feeds:
     def __init__(self, source: Iterator[Feed]) -> None:
         self._source = source
         self._head: deque[Feed] = deque()
+        self._errors: list[Exception] = []
 
     def peek(self) -> Feed | None:
-        """The next one; None at the end."""
-        if not self._head:
-            self._head.extend(feed for feed in [next(self._source, None)] if feed is not None)
+        """The next one; None at the end, or where the source has raised."""
+        if not self._head and not self._errors:
+            try:
+                self._head.extend(islice(self._source, 1))
+            except Exception as error:  # of a sampler
+                self._errors.append(error)
         return self._head[0] if self._head else None
+
+    def check(self) -> None:
+        """Raise what the source has raised; in its turn, when all feeds before it are done."""
+        if self._errors:
+            raise self._errors.pop()
 
     def take(self) -> Feed:
         """The one that ``peek`` has shown."""

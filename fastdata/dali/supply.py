@@ -64,6 +64,7 @@ class DALISupply:
                 runner = self._running = self._suitable(runner, feed)
                 del feed  # DALI copies what it is fed
                 yield from self._run(runner, feeds, dataset)
+            feeds.check()
         finally:
             getattr(source, "close", lambda: None)()
             self._idle = _drained(runner)
