@@ -26,6 +26,7 @@ ORDER = [
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     "charts", "trials", "stage_work", "stage_report", "stages",
     "tune_report", "tune_search", "tuning",
+    "dali",
     # L3
     "scheduler", "cli_showing", "cli_arguments", "cli_measuring", "cli", "__init__", "__main__",
 ]  # fmt: skip
