@@ -160,7 +160,7 @@ def pack_image_folder(
     """
     target = target_of(dst, options.get("storage_options"))
     if target.published() is None:  # else the run itself looks at it
-        target.check_new([os.fspath(src)], options.get("overwrite", False))
+        target.check_new([os.fspath(src)], options.get("overwrite", False), labels is not None)
     if flat and allow_empty:
         raise OptionError("allow_empty is about classes, which a flat folder does not have")
     if labels is None:

@@ -100,8 +100,11 @@ class PackRun:
 
     def check_target(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""
-        roots = self.source.roots if isinstance(self.source, Source) else []
-        self.target.check_new(roots, self.overwrite)
+        if isinstance(self.source, Source):
+            inside = not self.source.walks
+            self.target.check_new(self.source.roots, self.overwrite, inside)
+        else:
+            self.target.check_new([], self.overwrite)
 
     def job(self) -> dict[str, Any]:
         """All that the pack's bytes depend on, besides the samples' own bytes."""

@@ -20,16 +20,18 @@ _DONE = "\ndone"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-def check_destination(sources: Iterable[Path], dst: Path, overwrite: bool = False) -> None:
+def check_destination(
+    sources: Iterable[Path], dst: Path, overwrite: bool = False, inside: bool = False
+) -> None:
     """Raise OptionError or PackExistsError if ``dst`` may not be written.
 
-    It may not lie inside of a source, nor contain one. Only a pack is ever overwritten, so that a
-    slip cannot delete anything else.
+    It may not lie inside of a source (unless ``inside``), nor contain one. Only a pack is ever
+    overwritten, so that a slip cannot delete anything else.
     """
     target = Path(os.path.realpath(dst))
     real = {src: Path(os.path.realpath(src)) for src in sources}
     for src, source in real.items():
-        if target.is_relative_to(source) and not (overwrite and target == source):
+        if target.is_relative_to(source) and not inside and not (overwrite and target == source):
             raise OptionError(f"{dst} lies inside of {src}: choose another place")
     if not os.path.lexists(dst):
         return

@@ -31,8 +31,11 @@ class Target(ABC):
         """The directory, or the URL without a password."""
 
     @abstractmethod
-    def check_new(self, sources: Sequence[str], overwrite: bool) -> None:
-        """OptionError or PackExistsError if a pack made of ``sources`` may not be written here."""
+    def check_new(self, sources: Sequence[str], overwrite: bool, inside: bool = False) -> None:
+        """OptionError or PackExistsError if a pack made of ``sources`` may not be written here.
+
+        ``inside`` allows it to lie below one of them.
+        """
 
     @abstractmethod
     def is_at(self, path: str) -> bool:
@@ -68,8 +71,8 @@ class LocalTarget(Target):
     def path(self) -> Path:
         return self.directory
 
-    def check_new(self, sources: Sequence[str], overwrite: bool) -> None:
-        check_destination(map(Path, sources), self.directory, overwrite)
+    def check_new(self, sources: Sequence[str], overwrite: bool, inside: bool = False) -> None:
+        check_destination(map(Path, sources), self.directory, overwrite, inside)
 
     def is_at(self, path: str) -> bool:
         return os.path.realpath(path) == os.path.realpath(self.directory)
@@ -102,7 +105,7 @@ class UrlTarget(Target):
     def path(self) -> str:
         return self.place.describe()
 
-    def check_new(self, sources: Sequence[str], overwrite: bool) -> None:
+    def check_new(self, sources: Sequence[str], overwrite: bool, inside: bool = False) -> None:
         if overwrite:
             raise OptionError(
                 f"{self}: overwrite is for directories, which can be exchanged in one step: choose "

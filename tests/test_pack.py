@@ -30,6 +30,7 @@ from fastdata.errors import (
 )
 from fastdata.shards import PackReader
 from fastdata.sizes import parse_size
+from fastdata.sources.detect import open_source
 
 
 def pack(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:
@@ -544,6 +545,15 @@ class TestDestination:
             with pytest.raises(OptionError, match="lies inside of"):
                 pack(src, src / inner, overwrite=overwrite)
         assert contents(src) == before
+
+    def test_beside_the_table_that_names_the_images(self, src: Path) -> None:
+        labels, packed = src / "labels.csv", src / "labels.pack"
+        key = next(path for path in contents(src) if path.endswith(".jpg"))
+        labels.write_text(f"path,target\n{key},0\n")
+        for overwrite in (False, True):
+            fastdata.pack(open_source(labels), packed, overwrite=overwrite, quiet=True)
+            pack_image_folder(src, packed, labels=labels, overwrite=True, quiet=True)
+            assert list(fastdata.PackedImageFolder(packed).keys) == [key]
 
     def test_not_inside_of_the_source_by_a_link(self, src: Path, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(src)

@@ -33,6 +33,8 @@ class ArchiveSource(Source):
     A part has no class names: they belong to the whole, and may be more than its samples.
     """
 
+    walks = False
+
     root: str
     paths: list[str]
     fields: dict[str, Field]

@@ -92,7 +92,10 @@ class Source(ABC):
         sizes: int64 array, the number of bytes to be read for each sample; about right suffices.
         stamps: int64 array; another number means that the sample may have changed. Modification
             times in nanoseconds, say, of the file itself or of the archive that it lies in.
+        walks: whether it finds whatever lies below ``root``, so that no pack may be written there.
     """
+
+    walks = True
 
     name: str
     root: str

@@ -38,6 +38,7 @@ class CocoSource(ColumnSource):
     """
 
     name = "coco"
+    walks = False
     category_ids: list[int] = field(default_factory=list)
 
 

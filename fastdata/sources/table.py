@@ -20,6 +20,7 @@ class TableSource(ColumnSource):
     """The samples of a table, in the order of its rows. A path may stand in several rows."""
 
     name = "table"
+    walks = False
 
 
 def list_table(
