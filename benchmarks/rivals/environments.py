@@ -13,10 +13,13 @@ from pathlib import Path
 #: The folder in an environment's name for the interpreter that runs ``python -m benchmarks``.
 HERE = "fastdata"
 
+#: What the runner needs: CPU time of child processes, the rule for crops, and whoever uses Pillow.
+BASE = ("psutil", "pillow", "numpy")
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One virtual environment; PyTorch and psutil are installed in it before the steps.
+    """One virtual environment; PyTorch, then BASE, are installed in it before the steps.
 
     Attributes:
         steps: arguments of ``pip install``, one call each.
@@ -38,13 +41,13 @@ _CV2 = "opencv-python-headless==5.0.0.93"
 _ALL = [
     Environment(
         "torchvision",
-        steps=(("torchvision==0.28.0", "pillow"),),
+        steps=(("torchvision==0.28.0",),),
         modules=("benchmarks.rivals.torchvision_import",),
         distributions=("torchvision", "pillow"),
     ),
     Environment(
         "timm",
-        steps=(("timm==1.0.31", "torchvision==0.28.0", "pillow"),),
+        steps=(("timm==1.0.31", "torchvision==0.28.0",),),
         modules=("benchmarks.rivals.torchvision_import", "timm.data"),
         distributions=("timm", "torchvision", "pillow"),
     ),
@@ -57,7 +60,7 @@ _ALL = [
     Environment(
         "ffcv",
         steps=(
-            ("setuptools<81", "wheel", "pillow", "numpy", "numba", _CV2),
+            ("setuptools<81", "wheel", "numba", _CV2),
             # Only a source distribution exists; its build imports what is installed here.
             ("--no-build-isolation", "ffcv==1.0.2"),
         ),
@@ -67,27 +70,31 @@ _ALL = [
     ),
     Environment(
         "webdataset",
-        steps=(("webdataset==1.0.2", "pillow", _CV2),),
+        steps=(("webdataset==1.0.2", _CV2),),
         modules=("webdataset", "PIL", "cv2"),
         distributions=("webdataset", "pillow", "opencv-python-headless"),
     ),
     Environment(
         "streaming",
-        # It wants NumPy < 2.2, and so an OpenCV that was built for that.
-        steps=(("mosaicml-streaming==0.13.0", "pillow", "opencv-python-headless<4.13"),),
-        modules=("streaming", "PIL", "cv2"),
+        # It wants NumPy < 2.2, and so an OpenCV that was built for that. Without the bound on oci,
+        # which it needs for one of its clouds, pip tries dozens of large releases.
+        steps=(("mosaicml-streaming==0.13.0", "opencv-python-headless<4.13", "oci>=2.180"),),
+        modules=("benchmarks.rivals.torchvision_import", "streaming", "PIL", "cv2"),
         distributions=("mosaicml-streaming", "numpy", "pillow", "opencv-python-headless"),
     ),
     Environment(
         "litdata",
-        # With its requirements, pip would replace PyTorch by a build with CUDA.
-        steps=(("--no-deps", "litdata==0.2.76"), ("pillow", _CV2)),
+        # All that it needs but torchvision, whose wheel is for PyTorch with CUDA.
+        steps=(
+            ("--no-deps", "litdata==0.2.76"),
+            ("lightning-utilities", "boto3", "requests", "obstore", "tifffile", _CV2),
+        ),
         modules=("litdata", "PIL", "cv2"),
         distributions=("litdata", "pillow", "opencv-python-headless"),
     ),
     Environment(
         "spdl",
-        steps=(("spdl==0.8.0", "numpy"),),
+        steps=(("spdl==0.8.0",),),
         modules=("spdl.io", "spdl.pipeline"),
         distributions=("spdl",),
         debian=("libavdevice59", "libavfilter8"),
