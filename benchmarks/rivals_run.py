@@ -60,7 +60,8 @@ def run(
         images = Images(source, settings.images, work, Path(temporary))
         bench = Bench(settings, images, Path(temporary), pythons)
         for case, workers in plan(settings):
-            bench.measure(case, workers)
+            again = command(settings, source, cases=(case.name,), workers=(workers,))
+            bench.measure(case, workers, again)
         result |= {"images": images.told, "prepared": bench.prepared, "tables": bench.tables}
     return result
 
@@ -72,7 +73,9 @@ def refuse_unknown(settings: Settings) -> None:
         ("case", settings.cases, CASES),
     ):
         if unknown := sorted(set(asked) - set(known)):
-            raise BenchmarkError(f"unknown {what} {', '.join(unknown)}; there are {', '.join(known)}")
+            raise BenchmarkError(
+                f"unknown {what} {', '.join(unknown)}; there are {', '.join(known)}"
+            )
     if settings.images < 2 * settings.batch:
         raise BenchmarkError(
             f"{settings.images} images give less than two batches of {settings.batch}"
@@ -151,13 +154,13 @@ class Bench:
         self.prepared: dict[str, dict[str, Any]] = {}
         self.tables: list[dict[str, Any]] = []
 
-    def measure(self, case: Case, workers: int) -> None:
-        """All rounds of one case with one number of workers."""
+    def measure(self, case: Case, workers: int, again: str) -> None:
+        """All rounds of one case with one number of workers; ``again`` is the command for it."""
         self.images.get(case.images)
         contenders = [CONTENDERS[name] for name in self.settings.only]
         present = [c for c in contenders if c.environment in self.pythons]
         table: dict[str, Any] = {"case": case.name, "title": case.title, "workers": workers}
-        table |= {"failed": {}, "runs": {}}
+        table |= {"command": again, "failed": {}, "runs": {}}
         self.tables.append(table)
         ready = [c for c in present if self.tried(table, c, lambda c=c: self.prepare(case, c))]
         if not case.cold:
@@ -206,7 +209,9 @@ class Bench:
         """One run in a fresh process."""
         contender, case = CONTENDERS[job.contender], CASES[job.case]
         if case.cold:
-            table["dropped_by"] = forget([Path(job.images), *([Path(job.pack)] if job.pack else [])])
+            table["dropped_by"] = forget(
+                [Path(job.images), *([Path(job.pack)] if job.pack else [])]
+            )
         found = self.call("measure", contender, job) | {"order": position}
         table["runs"].setdefault(contender.name, {"rounds": []})["rounds"].append(found)
         say(

@@ -1,7 +1,7 @@
 """What is asked of the contenders. Needs the standard library alone.
 
 Crops follow torchvision's rule: a share of 8 to 100 % of the area, aspect ratio 3/4 to 4/3, resized
-to ``size``; a flip half of the time; another order in each epoch. Validation keeps the order: the
+to ``size``; a flip half of the time; another order in each epoch. Validation does not shuffle: the
 shorter side becomes 8/7 of ``size``, and the middle is cut out. All batches are full.
 """
 

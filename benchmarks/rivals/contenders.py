@@ -21,7 +21,6 @@ class Contender:
         decoder, resize: what the pixels come from, for the report.
         settings: how it was set up, for the report.
         holds: what it reads.
-        packs: whether it makes a format of its own (else it reads the folder).
         raw: whether that format holds uncompressed pixels.
     """
 
@@ -50,12 +49,14 @@ class Contender:
 _PIL = ("Pillow, whole image", "Pillow bilinear, antialiased")
 _CV2 = ("OpenCV, whole image", "OpenCV linear; validation: area")
 _LOADER = "torch DataLoader, persistent process workers"
-_OWN = "of one's own: either Pillow or OpenCV"
 _SLICED = "OpenCV, intervals of the crop"
-_WDS = "shards of 1,000, shardshuffle, shuffle buffer of 1,000, batched in the workers"
+_WDS = (
+    "16 tars or more in random order, shardshuffle, shuffle buffer of 1,000; batched, then "
+    "decoded, in the workers of WebLoader"
+)
 _MDS = "local MDS without compression, shuffle py1e, StreamingDataset behind torch DataLoader"
 _LIT = "optimize() to chunks of 64 MB, StreamingDataset(shuffle=True), StreamingDataLoader"
-_DALI = "image_random_crop (decodes the crop's part), a thread a worker, prefetch queue of 2"
+_DALI = "decoders.image_random_crop, a thread a worker, prefetch queue of 2, channels last"
 
 
 def _fastdata(name: str, title: str, resize: str, antialias: bool, settings: str) -> Contender:
@@ -88,11 +89,11 @@ _ALL = [
     ),
     Contender(
         *("dali", "NVIDIA DALI, CPU pipeline", "use_dali", "dali"),
-        *("libjpeg-turbo through nvImageCodec, crop only", "DALI linear, antialiased", _DALI),
+        *("libjpeg-turbo, the crop only", "DALI linear, antialiased", _DALI),
     ),
     Contender(
         *("dali-plain", "the same without antialiasing", "use_dali", "dali"),
-        *("libjpeg-turbo through nvImageCodec, crop only", "DALI linear", _DALI),
+        *("libjpeg-turbo, the crop only", "DALI linear", _DALI),
         antialias=False,
     ),
     Contender(

@@ -47,7 +47,12 @@ _ALL = [
     ),
     Environment(
         "timm",
-        steps=(("timm==1.0.31", "torchvision==0.28.0",),),
+        steps=(
+            (
+                "timm==1.0.31",
+                "torchvision==0.28.0",
+            ),
+        ),
         modules=("benchmarks.rivals.torchvision_import", "timm.data"),
         distributions=("timm", "torchvision", "pillow"),
     ),

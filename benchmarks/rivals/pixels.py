@@ -1,4 +1,4 @@
-"""From an image's bytes to pixels by Pillow or OpenCV, for loaders that leave this to their user."""
+"""From an image's bytes to pixels for loaders that leave decoding to their user."""
 
 from __future__ import annotations
 

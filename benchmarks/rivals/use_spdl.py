@@ -29,10 +29,11 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         threads = max(1, self.job.workers)
+        order = "completion" if pixels.is_shuffled(self.job) else "input"
         pipeline = (
             PipelineBuilder()
             .add_source(self.chosen())
-            .pipe(self.decoded, concurrency=threads)
+            .pipe(self.decoded, concurrency=threads, output_order=order)
             .add_sink(2 * threads)
             .build(num_threads=threads)
         )

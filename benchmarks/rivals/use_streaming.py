@@ -9,12 +9,14 @@ from torch.utils.data import DataLoader
 
 from benchmarks.contenders import Batches, Job
 
-from . import pixels, torchvision_import  # isort: split  # streaming imports torchvision
-
-from streaming import MDSWriter, StreamingDataset
-from streaming.base.util import clean_stale_shared_memory
-
+from . import pixels
 from .cases import Case
+from .torchvision_import import torchvision  # before streaming, which imports it, too
+
+assert torchvision
+
+from streaming import MDSWriter, StreamingDataset  # noqa: E402
+from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 
 def prepare(images: Path, target: Path, case: Case) -> None:
