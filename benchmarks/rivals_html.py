@@ -25,7 +25,7 @@ from .rivals_report import (
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px }
-th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; vertical-align: top }
+th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left }
 td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 tr.ours { background: #e9f1fb }
 code, pre { background: #f3f3f3; font-size: 13px }
@@ -37,9 +37,7 @@ img { max-width: 100% }
 def page(result: dict[str, Any]) -> str:
     """The whole page."""
     machine = result["machine"]
-    heading = (
-        f"fastdata beside other libraries on {machine['cpu']}, {machine['usable_cores']} cores"
-    )
+    heading = f"fastdata beside others on {machine['cpu']}, {machine['usable_cores']} cores"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',

@@ -51,6 +51,8 @@ def run(
         envs: where ``benchmarks/setup`` has made the environments.
     """
     refuse_unknown(settings)
+    if source is not None and not source.is_dir():
+        raise BenchmarkError(f"no folder {source}")
     result = header(settings, source)
     pythons, result["absent"] = interpreters(settings.only, envs or default_folder(), result)
     if not pythons:

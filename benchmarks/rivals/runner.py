@@ -21,15 +21,26 @@ from benchmarks.contenders import Job
 
 from .cases import CASES
 from .contenders import CONTENDERS
-from .environments import ENVIRONMENTS
+from .environments import ENVIRONMENTS, HERE
 
 
 def check(name: str) -> dict[str, Any]:
     """Import what an environment is there for; the versions of its distributions."""
+    if name == HERE:
+        return check_here()
     environment = ENVIRONMENTS[name]
     for module in ("torch", "psutil", *environment.modules):
         importlib.import_module(module)
     return {each: version(each) for each in ("torch", *environment.distributions)}
+
+
+def check_here() -> dict[str, Any]:
+    """The same of the benchmark's own interpreter; compiles fastdata's kernels where need be."""
+    from benchmarks.machine import package_versions
+    from fastdata.decode import load_kernels
+
+    load_kernels()
+    return package_versions(("torch", "fastdata", "cv2", "PIL"))
 
 
 def prepare(job: Job) -> dict[str, Any]:
