@@ -16,7 +16,7 @@ from .rivals.contenders import CONTENDERS
 from .rivals.places import default_folder
 from .rivals_run import Settings
 
-QUICK = {"images": 256, "rounds": 1, "seconds": 0.0}
+QUICK: dict[str, Any] = {"images": 256, "rounds": 1, "seconds": 0.0}
 EPILOG = """benchmarks/setup makes the environments first; what is missing is told in the report.
 
 examples:
@@ -89,13 +89,13 @@ def load(path: Path) -> dict[str, Any]:
         BenchmarkError: it cannot be read, or is none of this command's.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BenchmarkError(f"cannot read the result {path}: {error}") from error
     kind = (result.get("format"), result.get("kind")) if isinstance(result, dict) else None
     if kind != (rivals_run.FORMAT, "rivals"):
         raise BenchmarkError(f"{path} is not a result of `python -m benchmarks rivals`")
-    return result
+    return dict(result)
 
 
 def save(result: dict[str, Any], output: Path) -> None:

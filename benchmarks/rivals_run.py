@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -50,6 +51,8 @@ def run(
         work: folder for images and packs; those of this run are removed at its end.
         envs: where ``benchmarks/setup`` has made the environments.
     """
+    if sys.platform == "win32":
+        raise BenchmarkError("this benchmark needs the process groups of POSIX systems")
     refuse_unknown(settings)
     if source is not None and not source.is_dir():
         raise BenchmarkError(f"no folder {source}")
@@ -159,31 +162,35 @@ class Bench:
     def measure(self, case: Case, workers: int, again: str) -> None:
         """All rounds of one case with one number of workers; ``again`` is the command for it."""
         self.images.get(case.images)
-        contenders = [CONTENDERS[name] for name in self.settings.only]
-        present = [c for c in contenders if c.environment in self.pythons]
         table: dict[str, Any] = {"case": case.name, "title": case.title, "workers": workers}
         table |= {"command": again, "failed": {}, "runs": {}}
         self.tables.append(table)
-        ready = [c for c in present if self.tried(table, c, lambda c=c: self.prepare(case, c))]
+        asked = (CONTENDERS[name] for name in self.settings.only)
+        present = [c for c in asked if c.environment in self.pythons]
+        ready = [c for c in present if self.tried(table, c, self.prepare, case, c)]
         if not case.cold:
             data.read_all([self.folder])
-        for number in range(self.settings.rounds):
-            start = number % max(1, len(ready))
-            for position, contender in enumerate(ready[start:] + ready[:start]):
-                if contender.name not in table["failed"]:
-                    job = self.job(case, contender, workers, number)
-                    self.tried(table, contender, lambda j=job, p=position: self.once(table, j, p))
+        self.run_rounds(table, case, ready)
         for name in table["failed"]:
             table["runs"].pop(name, None)
         for entry in table["runs"].values():
             entry["median"] = medians(entry["rounds"])
 
+    def run_rounds(self, table: dict[str, Any], case: Case, ready: list[Contender]) -> None:
+        """Another contender starts each round; one that has failed is left out from then on."""
+        for number in range(self.settings.rounds):
+            start = number % max(1, len(ready))
+            for position, contender in enumerate(ready[start:] + ready[:start]):
+                if contender.name not in table["failed"]:
+                    job = self.job(case, contender, table["workers"], number)
+                    self.tried(table, contender, self.once, table, job, position)
+
     def tried(
-        self, table: dict[str, Any], contender: Contender, action: Callable[[], None]
+        self, table: dict[str, Any], contender: Contender, action: Callable[..., None], *words: Any
     ) -> bool:
         """Whether it went well; else the table has the reason."""
         try:
-            action()
+            action(*words)
         except RivalError as error:
             table["failed"][contender.name] = str(error)
             say(f"{table['case']}: {contender.name} {error}")

@@ -31,6 +31,8 @@ from benchmarks.rivals.places import STATE
 from benchmarks.rivals_process import RivalError
 from fastdata import transforms as T
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX process groups")
+
 ROOT = Path(__file__).resolve().parent.parent
 ONLY = ["pil", "fastdata", "ffcv", "webdataset", "dali", "litdata"]
 FIGURES = {"images_per_s", "cpu_s_per_1000", "first_batch_s", "memory_bytes", "wall_s", "order"}
@@ -59,9 +61,6 @@ def environment(envs: Path, name: str, script: str = "", error: str = "") -> Non
         python.chmod(0o755)
 
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="interpreters here are shell scripts")
-
-
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, Path]:
     work = tmp_path_factory.mktemp("work")
@@ -77,7 +76,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     return json.loads((work / "result.json").read_text()), said.getvalue(), work
 
 
-@posix
 def test_who_is_there_is_measured_whatever_happens_to_others(measured: Any) -> None:
     result, _, _ = measured
     [table] = result["tables"]
@@ -89,13 +87,11 @@ def test_who_is_there_is_measured_whatever_happens_to_others(measured: Any) -> N
     assert result["prepared"]["original"]["use_fastdata"]["bytes"] > 0
 
 
-@posix
 def test_only_jpegs_take_part(measured: Any) -> None:
     original = measured[0]["images"]["original"]
     assert (original["files"], original["images"], original["classes"]) == (3, 8, 2)
 
 
-@posix
 def test_failures_are_told_with_what_was_said(measured: Any) -> None:
     result, text, _ = measured
     failed = result["tables"][0]["failed"]
@@ -106,7 +102,6 @@ def test_failures_are_told_with_what_was_said(measured: Any) -> None:
         assert words in text
 
 
-@posix
 def test_everyone_has_a_row(measured: Any) -> None:
     result, text, _ = measured
     page = rivals_html.page(result)
@@ -118,7 +113,6 @@ def test_everyone_has_a_row(measured: Any) -> None:
     assert sum("| failed |" in row for row in rows) == 2
 
 
-@posix
 def test_page_fetches_nothing_and_shows_pictures(measured: Any) -> None:
     result, _, work = measured
     page = (work / "result.html").read_text(encoding="utf-8")
@@ -132,7 +126,6 @@ def test_page_fetches_nothing_and_shows_pictures(measured: Any) -> None:
     assert picture.std() > 10  # something is drawn
 
 
-@posix
 def test_nothing_local_is_told_and_nothing_left(measured: Any) -> None:
     result, text, work = measured
     assert str(work) not in text + json.dumps(result)
@@ -140,7 +133,6 @@ def test_nothing_local_is_told_and_nothing_left(measured: Any) -> None:
     assert list((work / "here").iterdir()) == []
 
 
-@posix
 def test_a_result_is_rendered_again(measured: Any, capsys: pytest.CaptureFixture[str]) -> None:
     _, text, work = measured
     (work / "result.html").unlink()
@@ -208,7 +200,6 @@ def test_wrong_arguments_are_explained(
     assert message in capsys.readouterr().err
 
 
-@posix
 def test_what_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/pid\nwait\n")
@@ -261,7 +252,6 @@ def test_contenders_have_a_module_and_an_environment() -> None:
         assert contender.environment in {HERE, *ENVIRONMENTS}
 
 
-@posix
 def test_setup_lists_what_is_there(tmp_path: Path) -> None:
     environment(tmp_path, "dali")
     environment(tmp_path, "spdl", error="a line\nno such library")
@@ -272,7 +262,6 @@ def test_setup_lists_what_is_there(tmp_path: Path) -> None:
     assert lines["ffcv"] == "not made"
 
 
-@posix
 def test_setup_refuses_unknown_names(tmp_path: Path) -> None:
     done = setup("nobody", "--envs", str(tmp_path))
     assert done.returncode == 1
