@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import Job
+from benchmarks.errors import BenchmarkError
 
 from .cases import CASES
 from .contenders import CONTENDERS
@@ -72,10 +73,12 @@ def first_epoch(build: Any, job: Job) -> dict[str, Any]:
     start = time.perf_counter()
     loader = build(job)
     batches = _run.checked(loader, job)
-    next(batches)
+    next(batches, None)
     first, cpu = time.perf_counter(), usage.cpu_seconds()
     images = job.batch * sum(1 for _ in batches)
     wall, cpu = time.perf_counter() - first, usage.cpu_seconds() - cpu
+    if not images:
+        raise BenchmarkError(f"{job.contender} gave less than two batches of {job.batch} images")
     return {
         "images": images,
         "wall_s": wall,
