@@ -85,7 +85,7 @@ def row(table: dict[str, Any], name: str) -> list[str]:
         f"{middle['first_batch_s']:.2f}",
         shown(middle["memory_bytes"], lambda size: f"{size / 1e6:,.0f}"),
         reads(table["case"], name),
-        contender.decoder,
+        "none" if CASES[table["case"]].raw and contender.raw else contender.decoder,
         contender.resize,
     ]
 
@@ -171,13 +171,11 @@ def absences(result: dict[str, Any]) -> list[str]:
 
 
 def settings_of_contenders(result: dict[str, Any]) -> list[str]:
-    """How each was set up, in which versions."""
-    lines = []
-    for name in result["settings"]["only"]:
-        contender = CONTENDERS[name]
-        found = result["versions"].get(contender.environment, {})
+    """How each was set up, and the versions in each environment."""
+    lines = [f"`{name}`: {CONTENDERS[name].settings}." for name in result["settings"]["only"]]
+    for environment, found in result["versions"].items():
         versions = ", ".join(f"{what} {version}" for what, version in found.items())
-        lines.append(f"`{name}`: {contender.settings}." + (f" {versions}." if versions else ""))
+        lines.append(f"Environment {environment}: {versions}.")
     return lines
 
 

@@ -30,12 +30,12 @@ CHECK_S = 300  # the first import of fastdata on a machine compiles its kernels
 class Settings:
     """What is measured; ``seconds`` is the least time of a warm run's timed epochs."""
 
-    images: int = 1024
+    images: int = 768
     batch: int = 64
     workers: tuple[int, ...] = (1, machine.usable_cores())
     size: int = 224
     rounds: int = 3
-    seconds: float = 1.0
+    seconds: float = 0.5
     timeout: int = 300
     cases: tuple[str, ...] = tuple(CASES)
     only: tuple[str, ...] = tuple(CONTENDERS)
