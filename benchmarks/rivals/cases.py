@@ -36,9 +36,18 @@ class Case:
 
 _ALL = [
     Case("crop", "RandomResizedCrop(224) and flip of the original JPEGs"),
-    Case("crop-512", "the same of JPEGs of at most 512 pixels, quality 90", images="512"),
-    Case("crop-raw", "the same of 256×256 pixels, uncompressed where possible", "256", raw=True),
-    Case("validation", "Resize(256), CenterCrop(224), in order, original JPEGs", geometry="centre"),
+    Case(
+        "crop-512",
+        "RandomResizedCrop(224) and flip, JPEGs up to 512, quality 90",
+        images="512",
+    ),
+    Case(
+        "crop-raw",
+        "RandomResizedCrop(224) and flip, 256×256, uncompressed",
+        "256",
+        raw=True,
+    ),
+    Case("validation", "Resize(256), CenterCrop(224) of the original JPEGs", geometry="centre"),
     Case("cold", "RandomResizedCrop(224) and flip, first epoch with a cold cache", cold=True),
 ]
 
