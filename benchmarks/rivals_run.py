@@ -218,9 +218,7 @@ class Bench:
         """One run in a fresh process."""
         contender, case = CONTENDERS[job.contender], CASES[job.case]
         if case.cold:
-            table["dropped_by"] = forget(
-                [Path(job.images), *([Path(job.pack)] if job.pack else [])]
-            )
+            table["dropped_by"] = forget([Path(p) for p in (job.images, job.pack) if p])
         found = self.call("measure", contender, job) | {"order": position}
         table["runs"].setdefault(contender.name, {"rounds": []})["rounds"].append(found)
         say(
