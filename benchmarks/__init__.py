@@ -6,5 +6,7 @@ a process tree), ``rounds`` (the interleaved rounds), ``report`` and ``chart``, 
 command). Then the suites: ``cases`` with ``case_loaders``, ``case_rounds`` and ``case_report``
 (large, small and ordinary images); ``scaling`` with ``big_pack``, ``_rows`` and ``_gil``;
 ``startup`` with ``_startup``; ``gpu`` with ``_gpu``, ``resnet50`` and ``timeline``;
-``memory`` (growth from epoch to epoch); ``suites`` (their commands).
+``memory`` (growth from epoch to epoch); ``suites`` (their commands). Other libraries have the
+package ``rivals``, which their own interpreters run, and ``rivals_command``, ``rivals_run``,
+``rivals_report`` and their like beside it; ``setup`` makes the environments.
 """

@@ -21,12 +21,16 @@ from .errors import BenchmarkError
 
 
 def measure(job: Job) -> dict[str, Any]:
+    """Measure the contender, or the case's column, that the job names."""
+    return measure_with(builder(job), job)
+
+
+def measure_with(build: Callable[[Job], Batches], job: Job) -> dict[str, Any]:
     """Build the contender, run one epoch that is not timed, then the timed ones.
 
     Imports are over before any clock starts. The workers, if any, are idle when the timed part
     begins and idle again when it ends, as all their batches have been taken.
     """
-    build = builder(job)
     torch.manual_seed(job.seed)
     start = time.perf_counter()
     loader = build(job)

@@ -8,10 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import accuracy, case_report, case_rounds, gpu, machine, memory, packing, scaling, startup
+from . import (
+    accuracy,
+    case_report,
+    case_rounds,
+    gpu,
+    machine,
+    memory,
+    packing,
+    rivals_command,
+    scaling,
+    startup,
+)
 from .data import ROOT, default_work_folder
 
-COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "accuracy", "gpu")
+COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "accuracy", "gpu", "rivals")
 
 
 def add_parsers(commands: Any, number: Any) -> None:
@@ -28,6 +39,7 @@ def add_parsers(commands: Any, number: Any) -> None:
         commands.add_parser("accuracy", help="the same training, loaded in each way"), number
     )
     add_gpu(commands.add_parser("gpu", help="step time, copies and a timeline on a GPU"), number)
+    rivals_command.add_options(commands.add_parser("rivals", help="other libraries"), number)
 
 
 def add_cases(parser: argparse.ArgumentParser, number: Any) -> None:
@@ -127,6 +139,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> None:
     """Measure, write the result and print its report."""
     name = options.command
+    if name == "rivals":
+        rivals_command.run_command(options)
+        return
     output = options.output or ROOT / f"benchmarks/results/{name}-{machine.short_name()}.json"
     if name == "cases":
         settings = settings_of(case_rounds.Settings, options)
