@@ -25,6 +25,7 @@ from . import data, markdown, pil, usage
 from .case_loaders import pil_centre
 from .case_rounds import header, interleaved
 from .errors import BenchmarkError
+from .machine import usable_cores
 from .scaling import child
 
 CLASSES = 20  # of made images
@@ -138,6 +139,7 @@ def packed(folder: Path | str) -> Path:
 def train(job: Run) -> dict[str, Any]:
     """One training; accuracy on ``val``, the last loss, and the time that training took."""
     settings, way = Settings(**job.settings), WAYS[job.way]
+    torch.set_num_threads(max(1, usable_cores() - settings.workers))  # the others load
     torch.manual_seed(job.seed)  # weights, order of samples, crops and flips
     training, judging, classes = loaders(job, settings, way)
     model = small_cnn(classes).to(memory_format=torch.channels_last)
