@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -102,4 +103,5 @@ if __name__ == "__main__":
     if command == "check":
         print(json.dumps(check(argument)))
     else:
-        print(json.dumps(COMMANDS[command](Job(**json.loads(argument)))))
+        print(json.dumps(COMMANDS[command](Job(**json.loads(argument)))), flush=True)
+        os._exit(0)  # FFCV's threads, if an epoch was left, abort an ordinary exit
