@@ -77,7 +77,7 @@ def _figure(height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            f"a chart needs matplotlib: pip install 'fastdata[plot]' ({error})"
+            f"a chart needs matplotlib: pip install matplotlib ({error})"
         ) from error
     return Figure(figsize=(9, height), layout="constrained")
 

@@ -45,7 +45,7 @@ def scheduled(address: str | None, patience: float = 60.0) -> Iterator[Executor 
         from distributed import Client
     except ImportError as error:
         raise MissingDependencyError(
-            f"--scheduler needs Dask distributed: pip install 'fastdata[dask]' ({error})"
+            f"--scheduler needs Dask distributed: pip install distributed ({error})"
         ) from error
     try:
         client: Any = Client(address, timeout=_CONNECTING, set_as_default=False)  # type: ignore[no-untyped-call]

@@ -27,7 +27,7 @@ from fastdata.dali import DALILoader
 from fastdata.errors import MissingDependencyError, OptionError, SampleError
 from fastdata.plan import Plan
 
-pytest.importorskip("nvidia.dali", reason="needs DALI: pip install 'fastdata[dali]'")
+pytest.importorskip("nvidia.dali", reason="needs DALI: pip install nvidia-dali-cuda130")
 
 SIZES = ((200, 300), (261, 233), (240, 240), (150, 310), (290, 205))
 COUNT = 13  # no multiple of any batch size here

@@ -18,5 +18,5 @@ def dali(module: str = "") -> Any:
         return import_module("nvidia.dali" + module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"DALILoader needs NVIDIA DALI: pip install 'fastdata[dali]', on Linux ({error})"
+            f"DALILoader needs NVIDIA DALI: pip install nvidia-dali-cuda130, on Linux ({error})"
         ) from error

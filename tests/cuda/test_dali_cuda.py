@@ -13,7 +13,7 @@ from images import write_image
 import fastdata
 from fastdata import transforms as T
 
-pytest.importorskip("nvidia.dali", reason="needs DALI: pip install 'fastdata[dali]'")
+pytest.importorskip("nvidia.dali", reason="needs DALI: pip install nvidia-dali-cuda130")
 
 from fastdata.dali import DALILoader
 
