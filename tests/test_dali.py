@@ -511,5 +511,5 @@ def test_a_gpu_that_is_not_there(packs: Any) -> None:
 
 def test_without_dali(packs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'fastdata\[dali\]'"):
+    with pytest.raises(MissingDependencyError, match="pip install nvidia-dali-cuda130"):
         DALILoader(fastdata.PackedImageFolder(packs()), 4)
