@@ -105,16 +105,11 @@ def _needed_pixels(
     """A part of the image with all pixels that the plan takes, and the plan for that part."""
     box = plan.first.box
     by = _reduction(image.data, plan.first) if reduce else 1
-    slicer = _slicers.get() if image.slice_index else None
-    if slicer is not None:
-        found = indexed_size(image.data, image.slice_index)
-        if found != (image.height, image.width):  # the box would be one of another image
-            raise DecodeError(f"{_another_size(image, found)} in the record's index")
-        part = slicer.slice(image.data, image.slice_index, box)
-        if part is not None:
-            box = Box(part.top, part.left, box.height, box.width)
-            return _reduced(part.data.data, plan.from_box(box), by, decoder)
-    else:
+    sliced = cut_slice(image, plan)
+    if sliced is not None:
+        data, plan = sliced
+        return _reduced(data.data, plan, by, decoder)
+    if not image.slice_index:
         shorter = first_rows(image.data, box.top + box.height, (image.height, image.width))
         if shorter is not None:
             # Damaged, or a decoder that insists on an end, as simplejpeg does: then the whole file
@@ -125,6 +120,33 @@ def _needed_pixels(
         return _whole_pixels(image, decoder), plan
     check_size(image.data, image.height, image.width)
     return _reduced(image.data, plan, by, decoder)
+
+
+def cut_slice(image: EncodedImage, plan: Plan) -> tuple[NDArray[np.uint8], Plan] | None:
+    """The part of a sliceable record that a plan needs, as a JPEG file, and the plan for that.
+
+    Args:
+        image: whose orientation is 1, or is not undone.
+        plan: made for the whole image.
+
+    Returns:
+        the file's bytes, valid until this thread's next call; None where the record is to be
+        decoded whole.
+
+    Raises:
+        DecodeError: the record's index is damaged, or one of another image.
+    """
+    slicer = _slicers.get() if image.slice_index else None
+    if slicer is None:
+        return None
+    found = indexed_size(image.data, image.slice_index)
+    if found != (image.height, image.width):  # the box would be one of another image
+        raise DecodeError(f"{_another_size(image, found)} in the record's index")
+    box = plan.first.box
+    part = slicer.slice(image.data, image.slice_index, box)
+    if part is None:
+        return None
+    return part.data, plan.from_box(Box(part.top, part.left, box.height, box.width))
 
 
 def _reduced(data: Buffer, plan: Plan, by: int, decoder: str) -> tuple[Image, Plan]:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode import decode, load_kernels
+from ..decode import cut_slice, decode
 from ..delivery import Task
 from ..errors import DecodeError, OptionError, PackFormatError, SampleError
 from ..header import probe, sniff
 from ..image_dataset import ImageDataset
-from ..jpeg import Slicer, indexed_size
 from ..limits import check_size
 from ..plan import Box, Plan
 from ..sample import EncodedImage
@@ -55,7 +54,6 @@ class Feeder:
 
     def __init__(self, dataset: ImageDataset) -> None:
         self._dataset = dataset
-        self._slicer = Slicer() if load_kernels() else None
 
     def feeds(self, tasks: Iterator[Task]) -> Iterator[Feed]:
         """A feed for each batch of indices."""
@@ -88,33 +86,28 @@ class Feeder:
             plan = dataset._pipeline.plan(*image.oriented_size, rng)
             if plan is None:
                 plan = Plan.whole(*image.oriented_size)
-            return Input(index, *self._needed(image, plan)), image.raw
+            return Input(index, *_needed(image, plan)), image.raw
         except OptionError:
             raise
         except (DecodeError, PackFormatError, OSError, ValueError) as error:
             message = f"{dataset.root}: {dataset._describe(index)}: {error}"
             raise SampleError(message) from error
 
-    def _needed(self, image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
-        """The bytes that a plan needs, and the plan for these."""
-        box = plan.first.box
-        if image.raw:
-            cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
-            return cut, plan.from_box(Box(0, 0, box.height, box.width))
-        if image.slice_index and image.orientation == 1 and self._slicer is not None:
-            found = indexed_size(image.data, image.slice_index)
-            if found != (image.height, image.width):
-                size = f"{image.height}x{image.width} pixels, found {found[0]}x{found[1]}"
-                raise DecodeError(f"expected {size} in the record's index")
-            part = self._slicer.slice(image.data, image.slice_index, box)
-            if part is not None:
-                box = Box(part.top, part.left, box.height, box.width)
-                return part.data.copy(), plan.from_box(box)
-        if sniff(image.data) in _OURS:
-            cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
-            return _as_ppm(cut), plan.from_box(Box(0, 0, box.height, box.width))
-        check_size(image.data, image.height, image.width)
-        return np.frombuffer(image.data, np.uint8), plan
+
+def _needed(image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
+    """The bytes that a plan needs, and the plan for these."""
+    box = plan.first.box
+    if image.raw:
+        cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
+        return cut, plan.from_box(Box(0, 0, box.height, box.width))
+    sliced = cut_slice(image, plan) if image.orientation == 1 else None
+    if sliced is not None:
+        return sliced[0].copy(), sliced[1]
+    if sniff(image.data) in _OURS:
+        cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
+        return _as_ppm(cut), plan.from_box(Box(0, 0, box.height, box.width))
+    check_size(image.data, image.height, image.width)
+    return np.frombuffer(image.data, np.uint8), plan
 
 
 def _sized(image: EncodedImage) -> EncodedImage:
