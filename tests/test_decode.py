@@ -315,6 +315,13 @@ def cut(name: str) -> bytes:
     return CASES[name][: len(CASES[name]) * 2 // 3]
 
 
+def overwritten(name: str, where: float, noise: bytes) -> bytes:
+    data = bytearray(READABLE[name])
+    at = int(where * len(data))
+    data[at : at + len(noise)] = noise
+    return bytes(data)
+
+
 class TestDamage:
     @pytest.mark.parametrize(
         ("data", "found"),
@@ -366,11 +373,8 @@ class TestDamage:
     def test_overwritten_bytes_give_an_image_or_an_error(
         self, name: str, where: float, noise: bytes
     ) -> None:
-        data = bytearray(READABLE[name])
-        at = int(where * len(data))
-        data[at : at + len(noise)] = noise
         try:
-            pixels = decode(EncodedImage(bytes(data)))
+            pixels = decode(EncodedImage(overwritten(name, where, noise)))
         except DecodeError:  # and nothing else
             return
         assert pixels.flags.carray
@@ -385,16 +389,14 @@ class TestDamage:
     def test_what_cannot_be_decoded_has_no_size(
         self, name: str, where: float, noise: bytes
     ) -> None:
-        data = bytearray(READABLE[name])
-        at = int(where * len(data))
-        data[at : at + len(noise)] = noise
+        data = overwritten(name, where, noise)
         try:
-            expected = decode_whole(bytes(data)).shape[:2]
+            expected = decode_whole(data).shape[:2]
         except DecodeError:
             with pytest.raises(DecodeError):
-                decoded_size(bytes(data))
+                decoded_size(data)
         else:
-            assert decoded_size(bytes(data)) == expected
+            assert decoded_size(data) == expected
 
     @pytest.mark.parametrize("raw", [False, True])
     def test_another_size_than_announced(self, raw: bool) -> None:
