@@ -22,7 +22,9 @@ _Run = Callable[..., int]
 def add_pack(commands: Any, run: _Run) -> None:
     """``fastdata pack``."""
     example = "pack photos photos.pack --storage hdf5 --encoding jpeg --resize-short 256"
-    pack = _command(commands, "pack", run, "pack images from a folder, or from anywhere", example)
+    pack = add_command(
+        commands, "pack", run, "pack images from a folder, or from anywhere", example
+    )
     pack.add_argument(
         "src", metavar="SRC", help="folder with one directory for each class, table, archive …"
     )
@@ -45,7 +47,7 @@ def add_pack(commands: Any, run: _Run) -> None:
 
 def add_append(commands: Any, run: _Run) -> None:
     """``fastdata append``."""
-    append = _command(
+    append = add_command(
         commands, "append", run, "add samples to a pack, in new shards", "append photos.pack more"
     )
     append.add_argument("path", metavar="PACK")
@@ -56,12 +58,12 @@ def add_append(commands: Any, run: _Run) -> None:
 
 def add_repacking(commands: Any, merge: _Run, subset: _Run, convert: _Run) -> None:
     """``fastdata merge``, ``subset`` and ``convert``."""
-    merging = _command(
+    merging = add_command(
         commands, "merge", merge, "put packs together", "merge a.pack b.pack all.pack"
     )
     merging.add_argument("paths", metavar="PACK", nargs="+")
     merging.add_argument("dst", metavar="DST", help="the new pack")
-    taking = _command(
+    taking = add_command(
         commands,
         "subset",
         subset,
@@ -75,7 +77,7 @@ def add_repacking(commands: Any, merge: _Run, subset: _Run, convert: _Run) -> No
     taking.add_argument("--count", type=int, metavar="N", help="so many, drawn at random")
     taking.add_argument("--per-class", type=int, metavar="N", help="at most so many of each class")
     taking.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")
-    converting = _command(
+    converting = add_command(
         commands,
         "convert",
         convert,
@@ -91,20 +93,20 @@ def add_repacking(commands: Any, merge: _Run, subset: _Run, convert: _Run) -> No
 
 def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
     """``fastdata info``, ``verify`` and ``unpack``."""
-    telling = _command(
+    telling = add_command(
         commands, "info", info, "say what a pack contains", "info photos.pack --json"
     )
     telling.add_argument("path", metavar="PACK", help="a directory or a URL")
-    _add_cache(telling)
+    add_cache(telling)
     telling.add_argument("--classes", action="store_true", help="list every class, not only ten")
     telling.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
-    checking = _command(
+    checking = add_command(
         commands, "verify", verify, "check every byte of a pack", "verify photos.pack"
     )
     checking.add_argument("path", metavar="PACK", help="a directory or a URL")
     checking.add_argument("--deep", action="store_true", help="decode every image, too")
     _add_quiet(checking)
-    back = _command(
+    back = add_command(
         commands, "unpack", unpack, "write a pack's images to files", "unpack photos.pack out"
     )
     back.add_argument("path", metavar="PACK")
@@ -115,7 +117,7 @@ def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
 
 def add_showing(commands: Any, show: _Run) -> None:
     """``fastdata show``."""
-    showing = _command(
+    showing = add_command(
         commands,
         "show",
         show,
@@ -124,7 +126,7 @@ def add_showing(commands: Any, show: _Run) -> None:
     )
     showing.add_argument("path", metavar="PACK", help="a directory or a URL")
     add_show_options(showing)
-    _add_cache(showing)
+    add_cache(showing)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +203,8 @@ def _add_writing(parser: argparse.ArgumentParser, overwrite: bool = True) -> Non
     _add_quiet(parser)
 
 
-def _add_cache(parser: argparse.ArgumentParser) -> None:
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """The options of the cache for packs behind URLs."""
     parser.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
     parser.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
 
@@ -210,9 +213,10 @@ def _add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
-def _command(
+def add_command(
     commands: Any, name: str, run: _Run, purpose: str, example: str
 ) -> argparse.ArgumentParser:
+    """A command that says what it is for, with an example."""
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=purpose,

@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 from . import charts
-from .cli_arguments import _command
+from .cli_arguments import add_cache, add_command
 from .stages import bench
 from .tuning import tune
 
 
 def add_measuring(commands: Any) -> None:
     """Both commands."""
-    benching = _command(
+    benching = add_command(
         commands,
         "bench",
         _bench,
@@ -27,7 +27,7 @@ def add_measuring(commands: Any) -> None:
         "--samples", type=int, default=1000, metavar="N", help="measured at most (1000)"
     )
     _add_common(benching, 2.0, "for each stage and each loader")
-    tuning = _command(
+    tuning = add_command(
         commands,
         "tune",
         _tune,
@@ -57,8 +57,7 @@ def _add_common(parser: argparse.ArgumentParser, seconds: float, of: str) -> Non
         "--seconds", type=float, default=seconds, metavar="T", help=f"{of} ({seconds:g})"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of samples and crops (0)")
-    parser.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
-    parser.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
+    add_cache(parser)
     parser.add_argument("--chart", metavar="FILE", help="draw it: FILE.png, .svg, .pdf")
     parser.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
 
