@@ -105,8 +105,7 @@ class BenchReport:
     @property
     def fastest(self) -> Row | None:
         """The loader that gave the most images a second."""
-        loaders = [row for row in self.rows if row.extremes]
-        return max(loaders, key=lambda row: row.images_per_s, default=None)
+        return max(self._loaders, key=lambda row: row.images_per_s, default=None)
 
     @property
     def limit(self) -> str:
@@ -156,17 +155,15 @@ class BenchReport:
             MissingDependencyError: matplotlib is not installed.
             OptionError: nothing can be written there, or not in that format.
         """
-        stages = [row for row in self.rows if row.share is not None]
-        loaders = [row for row in self.rows if row.extremes]
         panels = [
             charts.Panel(
                 "one thread, ms per image (less is better)",
-                [charts.Bar(r.name, 1e3 * r.seconds) for r in stages],
+                [charts.Bar(r.name, 1e3 * r.seconds) for r in self._parts],
                 "{:.3f}",
             ),
             charts.Panel(
                 "whole loader, images per second (more is better)",
-                [charts.Bar(r.name, r.images_per_s, *r.extremes or ()) for r in loaders],
+                [charts.Bar(r.name, r.images_per_s, *r.extremes or ()) for r in self._loaders],
                 "{:,.0f}",
             ),
         ]
@@ -175,6 +172,10 @@ class BenchReport:
     @property
     def _parts(self) -> list[Row]:
         return [row for row in self.rows if row.share is not None]
+
+    @property
+    def _loaders(self) -> list[Row]:
+        return [row for row in self.rows if row.extremes]
 
     @property
     def _threads(self) -> float:
@@ -240,7 +241,7 @@ class BenchReport:
                 yield f"{kind} are faster here; fastdata tune {self.path} looks closer"
 
     def _loader(self, kind: str) -> tuple[float, float] | None:
-        return next((row.extremes for row in self.rows if kind in row.name and row.extremes), None)
+        return next((row.extremes for row in self._loaders if kind in row.name), None)
 
     def _copying(self) -> Iterator[str]:
         copy, fastest = self._row("copy"), self.fastest
