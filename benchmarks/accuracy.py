@@ -95,7 +95,7 @@ def run(
         folder = source or data.generated_images(work, settings.images, classes=CLASSES)
         train, val = (Path(temporary, name) for name in ("train", "val"))
         result["data"] = {"source": source.resolve().name if source else "tools/make_images"}
-        result["data"] |= split(folder, settings.images, train, val)
+        result["data"] |= split(folder, train, val)
         for part in (train, val):
             fastdata.pack_image_folder(part, packed(part), quiet=True)
 
@@ -107,7 +107,7 @@ def run(
     return result
 
 
-def split(folder: Path, count: int, train: Path, val: Path) -> dict[str, Any]:
+def split(folder: Path, train: Path, val: Path) -> dict[str, Any]:
     """Put every third image of each class into ``val``, the others into ``train``.
 
     Classes with fewer than three images are left out.

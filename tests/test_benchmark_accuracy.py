@@ -31,7 +31,7 @@ def names(folder: Path) -> set[str]:
 class TestSplit:
     def test_each_image_is_in_one_part(self, photos: Path, tmp_path: Path) -> None:
         train, val = tmp_path / "train", tmp_path / "val"
-        found = accuracy.split(photos, 0, train, val)
+        found = accuracy.split(photos, train, val)
         assert names(train) | names(val) == names(photos) - {"c/one.jpg"}
         assert not names(train) & names(val)
         assert found == {"train": len(names(train)), "val": len(names(val)), "classes": 2}
@@ -40,7 +40,7 @@ class TestSplit:
     def test_too_few_classes(self, tmp_path: Path) -> None:
         write_image(tmp_path / "src/a/one.jpg")
         with pytest.raises(BenchmarkError, match="two classes"):
-            accuracy.split(tmp_path / "src", 0, tmp_path / "train", tmp_path / "val")
+            accuracy.split(tmp_path / "src", tmp_path / "train", tmp_path / "val")
 
 
 def test_trainings_are_compared(photos: Path, tmp_path: Path) -> None:
