@@ -10,10 +10,11 @@ there), ``plan`` and ``transforms`` (what training asks for), ``decode`` (pixels
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import transforms
-from .append import append
 from .batch import collate
-from .contact_sheet import ContactSheet, show
 from .dataset import ImageFolder, PackedImageFolder
 from .delivery import SampleFailure
 from .errors import (
@@ -38,23 +39,47 @@ from .errors import (
 from .fields import Field
 from .fields_dataset import PackedDataset
 from .loader import DataLoaderX
-from .operations import convert, merge, subset
-from .pack import pack, pack_image_folder
-from .pack_plan import plan_pack
-from .pack_plan_report import PackPlan
-from .pack_report import PackReport
 from .permutation import Permutation
 from .prefetch import CUDAPrefetcher
 from .sampler import RankSampler, ShuffleSampler
 from .shard_sampler import ShardShuffleSampler
-from .stage_report import BenchReport
-from .stages import bench
 from .stats import LoaderStats
-from .tune_report import TuneReport
-from .tuning import tune
-from .unpack import unpack
-from .verify import VerifyReport, verify_pack
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .appender import append
+    from .contact_sheet import ContactSheet, show
+    from .operations import convert, merge, subset
+    from .pack_plan import plan_pack
+    from .pack_plan_report import PackPlan
+    from .pack_report import PackReport
+    from .packer import pack, pack_image_folder
+    from .stage_report import BenchReport
+    from .stages import bench
+    from .tune_report import TuneReport
+    from .tuning import tune
+    from .unpacker import unpack
+    from .verify import VerifyReport, verify_pack
+
+# What training does not need is imported when it is first asked for: it is half of the time that
+# an import takes, and a worker that is not forked imports, too. No module may bear the name of
+# what is in it, or the one would hide the other.
+_MODULES = {
+    "appender": ["append"],
+    "contact_sheet": ["ContactSheet", "show"],
+    "operations": ["convert", "merge", "subset"],
+    "pack_plan": ["plan_pack"],
+    "pack_plan_report": ["PackPlan"],
+    "pack_report": ["PackReport"],
+    "packer": ["pack", "pack_image_folder"],
+    "stage_report": ["BenchReport"],
+    "stages": ["bench"],
+    "tune_report": ["TuneReport"],
+    "tuning": ["tune"],
+    "unpacker": ["unpack"],
+    "verify": ["VerifyReport", "verify_pack"],
+}
+_LATER = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BenchReport",
@@ -108,3 +133,16 @@ __all__ = [
     "unpack",
     "verify_pack",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import fastdata
 
-from .append import append
+from .appender import append
 from .cli_arguments import (
     SOURCE_OPTIONS,
     add_append,
@@ -28,12 +28,12 @@ from .contact_sheet import show
 from .errors import FastdataError, OptionError
 from .info import pack_info
 from .operations import convert, merge, subset
-from .pack import pack
 from .pack_plan import plan_pack
 from .pack_report import PackReport
+from .packer import pack
 from .scheduler import scheduled
 from .sources.detect import open_source
-from .unpack import unpack
+from .unpacker import unpack
 from .verify import verify_pack
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

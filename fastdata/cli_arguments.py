@@ -11,7 +11,7 @@ from .cli_showing import add_show_options
 from .encode import CHECKS, DEFAULT_ENCODING, ENCODERS
 from .shards import STORAGES
 from .sources.detect import SOURCES
-from .unpack import FORMATS
+from .unpacker import FORMATS
 
 #: Arguments that go to the source instead of to the packer.
 SOURCE_OPTIONS = ("allow_empty", "masks", "images", "split", "allow_missing", "fields")

@@ -14,8 +14,8 @@ from typing_extensions import Unpack
 
 from .encode import EncodeSettings
 from .errors import EmptySourceError, OptionError, PackFormatError, SourceError
-from .pack import PackOptions, pack
 from .pack_report import PackReport
+from .packer import PackOptions, pack
 from .shards import PackReader
 from .sources.npy import read_npy
 from .sources.packs import PackSource

@@ -16,11 +16,11 @@ from typing_extensions import Unpack
 from .encode import EncodeSettings
 from .errors import OptionError, PackExistsError
 from .fields import Field
-from .pack import PackOptions, checked_workers, usable
 from .pack_advice import advise
 from .pack_plan_report import PackPlan
 from .pack_run import PackRun
 from .pack_sample import CANDIDATES, Estimate, Look, look_at, total
+from .packer import PackOptions, checked_workers, usable
 from .packing import Span, expansion, plan_shards
 from .parallel import available_cores
 from .remote import is_url

@@ -293,4 +293,6 @@ class _Flight:
         done = ((future, number) for future, (number, _) in self.pending.items() if future.done())
         failed = ((future.cancelled() or future.exception(), number) for future, number in done)
         first, *more = sorted(n for error, n in failed if isinstance(error, BrokenExecutor))
-        return f"shard {first}" + (f" or one of the {len(more)} behind it" if more else "")
+        if len(more) > 1:
+            return f"shard {first} or one of the {len(more)} behind it"
+        return " or ".join(map(str, [f"shard {first}", *more]))

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import fastdata
 
@@ -19,9 +26,9 @@ ORDER = [
     "transforms", "batch",
     "sampler", "shard_sampler", "progress", "stats", "failures", "epoch",
     # L2
-    "sample_encoding", "shard_stream", "packing", "shard_tasks", "pack_report", "pack_run", "pack",
-    "pack_sample", "pack_advice", "pack_plan_report", "pack_plan", "operations", "append", "verify",
-    "unpack_values", "unpack_tar", "unpack", "histogram", "info",
+    "sample_encoding", "shard_stream", "packing", "shard_tasks", "pack_report", "pack_run",
+    "packer", "pack_sample", "pack_advice", "pack_plan_report", "pack_plan", "operations",
+    "appender", "verify", "unpack_values", "unpack_tar", "unpacker", "histogram", "info",
     "image_dataset", "dataset", "fields_dataset", "contact_sheet",
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
     "charts", "trials", "stage_work", "stage_report", "stages",
@@ -88,3 +95,35 @@ def test_imported_modules_sees_every_form(tmp_path: Path) -> None:
         assert imported_modules(path) == {"cli", "pack", "shards", "loader"}
     finally:
         ast.parse = original
+
+
+def test_no_module_hides_a_public_name() -> None:
+    modules = [module.name for module in pkgutil.iter_modules([str(ROOT)])]
+    for name in modules:
+        if name != "__main__":
+            import_module(f"fastdata.{name}")
+    hidden = [name for name in fastdata.__all__ if isinstance(getattr(fastdata, name), ModuleType)]
+    assert hidden == ["transforms"]
+    assert set(fastdata.__all__) <= set(dir(fastdata))
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        fastdata.no_such_name  # noqa: B018
+
+
+def test_training_imports_no_packing() -> None:
+    code = """
+import sys, fastdata
+from fastdata import *
+assert callable(pack)
+import torch.utils.data
+print(*sys.modules)
+"""
+    whole = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    part = subprocess.run(
+        [sys.executable, "-c", code.replace("from fastdata import *\nassert callable(pack)", "")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tools = {"fastdata.packer", "fastdata.tuning", "fastdata.contact_sheet", "fastdata.verify"}
+    assert tools <= set(whole.stdout.split())
+    assert not tools & set(part.stdout.split())

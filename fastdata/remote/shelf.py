@@ -19,13 +19,14 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CacheError, OptionError
 from .pin import Pin, delete_idle, is_in_use
 from .place import Cancelled
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 TAG = "CACHEDIR.TAG"
 _TAG_TEXT = (
@@ -77,6 +78,8 @@ class Shelf:
 
     def lock(self, sha256: str, cancelled: Callable[[], bool]) -> FileLock:
         """The lock under which a shard is downloaded, already taken; release it."""
+        from filelock import FileLock, Timeout  # here: packs on the local disk need none of it
+
         # Shards share 256 of them: with one for each, the files would never stop becoming more.
         lock = FileLock(self.directory / "locks" / sha256[:2])
         while True:
@@ -173,6 +176,8 @@ class Shelf:
         return enough(used)
 
     def _room(self) -> FileLock:
+        from filelock import FileLock
+
         return FileLock(self.directory / "locks" / "room")
 
     def _is_tagged(self) -> bool:

@@ -18,7 +18,7 @@ from images import contents, encoded, picture, write_image, write_tree
 from fastdata import verify_pack
 from fastdata.decode import load_kernels
 from fastdata.errors import PackExistsError, PackingError, SourceError
-from fastdata.pack import pack, pack_image_folder
+from fastdata.packer import pack, pack_image_folder
 from fastdata.sources import Item
 from fastdata.sources.image_folder import FolderSource, list_image_folder
 

@@ -29,7 +29,7 @@ from fastdata.decode import decode, decode_whole, decoded_size, load_kernels
 from fastdata.encode import EncodeSettings, encode
 from fastdata.errors import DecodeError, FastdataError
 from fastdata.opencv import quiet_opencv
-from fastdata.pack import pack
+from fastdata.packer import pack
 from fastdata.plan import Box, Plan
 from fastdata.sample import EncodedImage
 

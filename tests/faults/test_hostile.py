@@ -26,7 +26,7 @@ from fastdata import transforms as T
 from fastdata.decode import load_kernels
 from fastdata.errors import FastdataError, PackFormatError
 from fastdata.info import pack_info
-from fastdata.pack import pack
+from fastdata.packer import pack
 
 MEMORY = 700 << 20  # threads' stacks and arenas take some of it
 pytestmark = pytest.mark.timeout(300)

@@ -26,7 +26,7 @@ from images import contents, write_tree
 from fastdata import PackedImageFolder, append, convert, merge, unpack, verify_pack
 from fastdata.decode import load_kernels
 from fastdata.errors import PackExistsError, PackingError, SourceError
-from fastdata.pack import pack, pack_image_folder
+from fastdata.packer import pack, pack_image_folder
 from fastdata.shards import PackReader
 from fastdata.sources.image_folder import list_image_folder
 

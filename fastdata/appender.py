@@ -15,9 +15,9 @@ from .encode import EncodeSettings
 from .errors import OptionError, PackExistsError
 from .fields import TARGET
 from .operations import encoding_options
-from .pack import PackOptions, check_executor, check_on_error, checked_workers
 from .pack_report import PackReport
 from .pack_run import PackRun
+from .packer import PackOptions, check_executor, check_on_error, checked_workers
 from .run_workspace import RunWorkspace
 from .sample_encoding import PackSettings
 from .shards import Manifest, PackReader, ShardPart
