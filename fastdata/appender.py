@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from typing_extensions import Self, Unpack
@@ -14,6 +14,7 @@ from typing_extensions import Self, Unpack
 from .encode import EncodeSettings
 from .errors import OptionError, PackExistsError
 from .fields import TARGET
+from .folder import Findings
 from .operations import encoding_options
 from .pack_report import PackReport
 from .pack_run import PackRun
@@ -154,6 +155,18 @@ class _AppendRun(PackRun):
     def _old(self) -> PackReader:
         assert self.reader is not None
         return self.reader
+
+    @property
+    def bytes_kept(self) -> int:
+        """Size of the old shards."""
+        return sum(shard.bytes for shard in self._old.manifest.shards)
+
+    @property
+    def findings(self) -> Findings:
+        """Those of the source, and what was there before."""
+        before = f"appended to the {len(self._old)} samples that were there"
+        found = super().findings
+        return replace(found, notes=[*found.notes, before])
 
     def clear_up(self) -> None:
         """Remove the side files that were replaced, too."""

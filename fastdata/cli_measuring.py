@@ -8,7 +8,9 @@ from typing import Any
 
 from . import charts
 from .cli_arguments import add_cache, add_command
+from .stage_report import BenchReport
 from .stages import bench
+from .tune_report import TuneReport
 from .tuning import tune
 
 
@@ -68,9 +70,15 @@ def _bench(*, as_json: bool, chart: str | None, **options: Any) -> int:
     report = bench(**options, show=None if as_json else _print_now)
     if as_json:
         print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    _save_chart(report, chart, as_json)
+    return 0
+
+
+def _save_chart(report: BenchReport | TuneReport, chart: str | None, as_json: bool) -> None:
     if chart is not None:
         report.save_chart(chart)
-    return 0
+        if not as_json:
+            print(f"drawn in {chart}")
 
 
 def _print_now(line: str) -> None:
@@ -87,8 +95,7 @@ def _tune(*, path: str, as_json: bool, chart: str | None, **options: Any) -> int
         if not interrupt.args:
             raise
         report, stopped = interrupt.args[0], interrupt
-    if chart is not None:
-        report.save_chart(chart)
+    _save_chart(report, chart, as_json)  # before the report, which ends in code to be copied
     print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) if as_json else report)
     if stopped is not None:
         raise KeyboardInterrupt("interrupted: this is what was found up to then")

@@ -32,7 +32,10 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
         "--grid", action="store_true", help="restart intervals, where images have them"
     )
     group.add_argument(
-        "--crops", type=int, metavar="N", help="what RandomResizedCrop(224) takes in N epochs"
+        "--crops",
+        type=int,
+        metavar="N",
+        help="what RandomResizedCrop(224) takes in N epochs: red, yellow, green, pink, orange …",
     )
     group.add_argument("--masks", action=flag, help="masks, if there are any (default)")
     group.add_argument("--boxes", action=flag, help="boxes, if there are any (default)")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from .decode import load_kernels
 from .decoders import DecoderName
 from .encode import ENCODERS
-from .errors import DecodeError, PackFormatError
-from .folder import list_folder, read_file
+from .errors import DecodeError, OptionError, PackFormatError
+from .folder import list_flat, list_folder, read_file
 from .header import probe
 from .image_dataset import ImageDataset, Transform
 from .sample import EncodedImage, KeyTable
@@ -187,8 +187,10 @@ class ImageFolder(ImageDataset):
         transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder: as for
             ``PackedImageFolder``.
         allow_empty: accept classes without an image.
+        flat: all images below the folder, sorted, without classes: each target is −1.
 
     Raises:
+        OptionError: ``allow_empty`` with ``flat``.
         SourceError: the folder cannot be listed, or has no images.
         SampleError: (on reading) a sample cannot be read or decoded.
     """
@@ -204,11 +206,14 @@ class ImageFolder(ImageDataset):
         decode_scale: Literal["auto"] | None = None,
         decoder: DecoderName = "opencv",
         allow_empty: bool = False,
+        flat: bool = False,
     ) -> None:
         super().__init__(
             root, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
         )
-        listing = list_folder(root, allow_empty=allow_empty)
+        if flat and allow_empty:
+            raise OptionError("allow_empty is about classes, which a flat folder does not have")
+        listing = list_flat(root) if flat else list_folder(root, allow_empty=allow_empty)
         self._classes = listing.classes
         self._keys = listing.keys
         self._targets = listing.targets

@@ -21,7 +21,7 @@ class PackReport:
         images: samples stored.
         classes: number of classes.
         rejections: (key, reason) of each image that was left out.
-        bytes_in, bytes_out: size of the files read, and of the whole pack.
+        bytes_in, bytes_out: size of what was read, and of the files written.
         seconds: wall time.
         verbatim: number of images that encoding "sliceable" stores as they are, by reason.
         ignored: number of files that do not have an image's extension, by extension.

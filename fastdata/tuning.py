@@ -94,7 +94,10 @@ def tune(
         subject = Subject(data, type(data).__name__, "")
     samples = _length(subject.dataset)
     if batch_size > samples:
-        raise OptionError(f"{subject.name} has {samples} samples: no batch of {batch_size}")
+        raise OptionError(
+            f"{subject.name} has {samples} samples: no batch of {batch_size}; choose a batch_size "
+            f"up to {samples}"
+        )
     given = {"collate_fn": collate_fn, "batch_transform": batch_transform}
     more = {name: value for name, value in given.items() if value is not None}
     types = worker_types or _worker_types(subject.dataset)

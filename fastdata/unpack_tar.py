@@ -16,6 +16,7 @@ from .fields import TARGET, Field
 from .folder import EXTENSIONS
 from .header import sniff
 from .shards import PackReader
+from .sources.sidecar import ARCHIVES, Sidecar, sidecar_path
 from .unpack_values import SUFFIX_OF, field_file, plain_value, sample_key
 
 _SHARD_BYTES = 1 << 30
@@ -25,7 +26,8 @@ _KNOWN |= {extension[1:] for extension in EXTENSIONS}
 
 
 def write_tars(pack: PackReader, directory: Path, progress: Callable[[int], None]) -> None:
-    """Write ``00000.tar`` and so on below ``directory``, passing over those that are there.
+    """Write ``00000.tar`` and so on below ``directory``, passing over those that are there, and the
+    class names beside them.
 
     The archives are the same whenever they are written: members have no owner and no time.
 
@@ -48,6 +50,9 @@ def write_tars(pack: PackReader, directory: Path, progress: Callable[[int], None
                     _add(tar, f"{name}.{suffix}", data)
                 progress(1)
         os.replace(temporary, path)
+    if TARGET in pack.fields and pack.manifest.classes:
+        known = Sidecar(classes=pack.manifest.classes)
+        sidecar_path(directory / ARCHIVES).write_text(known.to_json(), "utf-8")
 
 
 def _spans(pack: PackReader) -> Iterator[tuple[int, int]]:

@@ -61,7 +61,8 @@ def unpack(
       arrays and boxes, txt, json, and no extension for bytes, if the name is not one itself.
 
     Beside each table there is a file that tells the columns' kinds and the class names, so that
-    packing the table gives all its values again (see ``fastdata.sources.sidecar``).
+    packing the table gives all its values again, and beside archives one with the class names (see
+    ``fastdata.sources.sidecar``).
 
     If it is stopped, the same call goes on.
 

@@ -91,8 +91,13 @@ class TestContent:
         self, dst: Path, storage: str, encoding: str, tmp_path: Path
     ) -> None:
         pack(samples(0, 5), dst, encoding=encoding, storage=storage)
+        before = set(contents(dst))
         report = append(dst, samples(5, 9), quiet=True)
         assert (report.images, report.rejected, report.classes) == (4, 0, 3)
+        assert "appended to the 5 samples that were there" in str(report)
+        written = {name: data for name, data in contents(dst).items() if name not in before}
+        written["pack.json"] = (dst / "pack.json").read_bytes()
+        assert report.bytes_out == sum(map(len, written.values()))
         whole = pack(samples(0, 9), tmp_path / "whole", encoding=encoding, storage=storage)
         assert rows(dst) == rows(whole)
         assert PackReader(dst).manifest.encoding == PackReader(whole).manifest.encoding

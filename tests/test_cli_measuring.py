@@ -56,6 +56,7 @@ class TestBench:
         stages = [line.split()[0] for line in lines if line.startswith("  ") and "%" in line]
         assert stages == ["read", "decode", "transform", "collate"]
         assert any(line.startswith("limit: ") for line in lines)
+        assert lines[-1] == f"drawn in {chart}"
         assert chart.read_bytes().startswith(b"\x89PNG")
 
     def test_json(self, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_pack(tree(base / "src", "abcd", 5), base / "whole.pack")
 
 
+def test_what_was_read_is_reported(tmp_path: Path, dst: Path, whole: Path) -> None:
+    read = sum(map(len, records(whole).values()))
+    assert fastdata.merge([whole], dst, quiet=True).bytes_in == read
+    raw = fastdata.convert(whole, tmp_path / "raw", encoding="raw", quiet=True)
+    assert raw.bytes_in == read
+    pixels = sum(map(len, records(tmp_path / "raw").values()))
+    assert (
+        fastdata.convert(tmp_path / "raw", tmp_path / "png", encoding="png", quiet=True).bytes_in
+        == pixels
+    )
+
+
 class TestMerge:
     @pytest.mark.parametrize("encoding", ENCODINGS)
     def test_records_are_copied_as_they_are(

@@ -215,6 +215,32 @@ class TestWebDataset:
         with pytest.raises(SourceError, match=message):
             source.item(1)
 
+    def test_class_names_from_the_file_beside_them(self, shards: Path) -> None:
+        numbered = list_tar(shards)
+        assert numbered.classes == ["0", "1", "2", "3"]
+        names = ["ant", "bee", "cat", "dog", "no image of it"]
+        (shards / "shards.fields.json").write_text(json.dumps({"classes": names}), "utf-8")
+        for path in (shards, shards / "train-*.tar", shards / "train-001.tar"):
+            assert list_tar(path).classes == names
+        named = list_tar(shards)
+        assert named.columns["target"].tolist() == numbered.columns["target"].tolist()
+        assert named.digest() != numbered.digest()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                '{"classes": ["a", "b"]}',
+                r"train-000\.tar: cls of sample 'part/0002' is 2, .* 2 ",
+            ),
+            ("[]", r"shards\.fields\.json: does not describe columns and classes"),
+        ],
+    )
+    def test_class_names_that_do_not_fit(self, shards: Path, content: str, message: str) -> None:
+        (shards / "shards.fields.json").write_text(content, "utf-8")
+        with pytest.raises(SourceError, match=message):
+            list_tar(shards)
+
     @pytest.mark.parametrize("array", [np.zeros((2, 3), ">f8"), np.asfortranarray(np.eye(3, 2))])
     def test_arrays_of_any_order(self, tmp_path: Path, array: Any) -> None:
         path = write_tar(tmp_path / "a.tar", [("1.jpg", JPEG), ("1.npy", npy(array))])

@@ -20,6 +20,7 @@ from fastdata import BenchReport, OptionError, bench
 from fastdata import transforms as T
 from fastdata.stage_report import Row
 from fastdata.stage_work import Facts, StageWork
+from fastdata.trials import open_images
 
 SMALL: dict[str, Any] = {"size": 8, "batch_size": 5, "seconds": 0.1}
 
@@ -106,6 +107,21 @@ def test_of_a_folder_with_a_transform_of_ones_own(folder: Path) -> None:
     assert report.transform == "given"
     assert report.encoding is None
     assert report.rows[0].images == 3
+
+
+def test_of_a_folder_without_classes(folder: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(folder.rglob("*.*"))):
+        (tmp_path / f"{number}{path.suffix}").write_bytes(path.read_bytes())
+    report = bench(tmp_path, samples=3, batch_size=2, seconds=0.05, size=8)
+    assert report.samples == number + 1
+    (tmp_path / "images").mkdir()
+    (tmp_path / "no images").mkdir()
+    for path in tmp_path.glob("*.*"):
+        path.rename(tmp_path / "images" / path.name)
+    subject = open_images(tmp_path, "val", 8)
+    made = eval(subject.code, {"fastdata": fastdata, "T": T})
+    assert made.classes == ["images", "no images"]
+    assert made.keys[0] == subject.dataset.keys[0]
 
 
 class Double:

@@ -368,7 +368,7 @@ class TestSidecar:
     )  # fmt: skip
     def test_one_that_is_wrong(self, table: Path, content: str) -> None:
         self.tell(table, content)
-        with pytest.raises(SourceError, match=r"t\.fields\.json: does not describe the columns"):
+        with pytest.raises(SourceError, match=r"t\.fields\.json: does not describe columns"):
             open_source(table)
 
     @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ class TestTar:
         given = samples(3)
         one = pack(given, tmp_path / "a", encoding="keep")
         assert unpack(one, out, to="tar", quiet=True) == 3
-        assert set(contents(out)) == {"00000.tar"}
+        assert set(contents(out)) == {"00000.tar", "shards.fields.json"}
         found, reader = members(out), PackReader(one)
         stems = [name.partition(".")[0] for name in found]
         assert list(dict.fromkeys(stems)) == ["a/k0", "b/k1", "c/k2"]
@@ -423,6 +423,17 @@ class TestTar:
                 "f.json", "s.txt", "j.json", "b", "e.npy", "v.npy", "flags.npy", "none.npy",
                 "one.npy",
             }  # fmt: skip
+
+    def test_class_names_come_back(self, tmp_path: Path, out: Path) -> None:
+        for name in ("cat", "dog/deep", "ant"):
+            (tmp_path / "photos" / name).mkdir(parents=True)
+            (tmp_path / "photos" / name / "1.png").write_bytes(encoded(picture(8, 9)))
+        first = fastdata.pack(tmp_path / "photos", tmp_path / "a.pack", quiet=True).path
+        unpack(first, out, to="tar", quiet=True)
+        fastdata.pack(out, tmp_path / "b.pack", quiet=True)
+        one, again = PackedImageFolder(first), PackedImageFolder(tmp_path / "b.pack")
+        assert one.classes == again.classes == ["ant", "cat", "dog"]
+        assert one.targets.tolist() == again.targets.tolist()
 
     def test_what_a_tar_source_reads_comes_back(self, tmp_path: Path, out: Path) -> None:
         """Fields that WebDataset has a name for keep it."""

@@ -97,7 +97,8 @@ def show(
         seed: of the draw, and of the crops.
         grid: draw the restart intervals of sliceable JPEGs: what is decoded is whole intervals.
         crops: draw what ``transform`` takes in so many epochs: the boxes of
-            ``PackedImageFolder(path, transform, seed=seed)`` in epoch 0, 1, …
+            ``PackedImageFolder(path, transform, seed=seed)`` in epoch 0, 1, …, in red, yellow,
+            green, pink, orange, white, blue, lime, and again from red.
         transform: geometric at its head; None: ``RandomResizedCrop(224)``.
         masks: lay masks over images, a colour for each label; 0 stays clear, 255 is white.
         boxes: draw boxes, with their labels' names where a field "labels" or the like has them.

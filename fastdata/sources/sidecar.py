@@ -1,4 +1,5 @@
-"""What the columns of a table are, in a file beside it, so that no kind has to be found out.
+"""What the columns of a table are, in a file beside it, so that no kind has to be found out; and
+the class names of archives.
 
 ``labels.fields.json`` belongs to ``labels.csv``, and so on; ``fastdata unpack`` writes it. It is a
 JSON object::
@@ -10,7 +11,8 @@ JSON object::
     }
 
 ``fields`` has the kinds of columns, as ``fastdata.fields`` writes them. Each of the three may be
-missing.
+missing. For tar archives, whose ``cls`` members are numbers, ``shards.fields.json`` in their
+directory has ``classes`` alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
+
+#: What tar archives share a file under.
+ARCHIVES = "shards.tar"
 
 _MOST_BYTES = 64 << 20
 _IMAGE = "image"
@@ -59,9 +64,7 @@ class Sidecar:
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (ValueError, TypeError, RecursionError) as error:
-            raise SourceError(
-                f"{path}: does not describe the columns of {table.name}: {error}"
-            ) from error
+            raise SourceError(f"{path}: does not describe columns and classes: {error}") from error
 
     @classmethod
     def _parsed(cls, values: Any) -> Sidecar:

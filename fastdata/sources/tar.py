@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from ..folder import Findings
 from .archive import ArchiveSource, distinct_keys, numbered_classes, repeated_key
 from .base import Item, SpanBlob
 from .npy import NPY_HEAD, npy_field, read_npy
-from .paths import Paths, archive_paths, open_archive, root_of, stamps_of
+from .paths import Paths, archive_paths, common_directory, open_archive, root_of, stamps_of
+from .sidecar import ARCHIVES, Sidecar, sidecar_path
 from .tar_members import read_members
 from .tar_samples import Groups, group_class_tree, group_webdataset, is_class_tree
 
@@ -41,8 +43,11 @@ def list_tar(path: Paths) -> TarSource:
     WebDataset's convention: neighbours with the same name up to the first dot are one sample, and
     the rest of the name says the field: an image's extension ``image``, ``cls`` the ``target``,
     ``txt`` or ``text`` the str ``text``, ``json`` itself, ``seg.png`` or ``mask.png`` the ``mask``,
-    ``npy`` an array, anything else bytes of that name. Where a sample has none, ``text`` is "",
-    ``json`` null, and bytes are empty; each of the other fields must be in all samples or in none.
+    ``npy`` an array, anything else bytes of that name. The names of classes may stand in a file
+    beside the archives (see ``fastdata.sources.sidecar``); else they are "0", "1", …
+
+    Where a sample has none, ``text`` is "", ``json`` null, and bytes are empty; each of the other
+    fields must be in all samples or in none.
 
     An archive of nothing but images in directories is read as by ``list_folder``: a sample is a
     file, its target the first directory.
@@ -72,7 +77,7 @@ def list_tar(path: Paths) -> TarSource:
         root=root_of(path, paths),
         paths=paths,
         fields=_fields(paths, groups),
-        classes=groups.classes or ([] if targets is None else numbered_classes(targets)),
+        classes=groups.classes or ([] if targets is None else _class_names(targets, groups, paths)),
         findings=findings,
         keys=distinct_keys(groups.keys, groups.archives, paths),
         sizes=np.sum([np.maximum(span[:, 1], 0) for span in groups.spans.values()], axis=0),
@@ -161,6 +166,23 @@ def _read_targets(paths: list[str], groups: Groups) -> NDArray[np.int64]:
                     )
                 targets[index] = int(data)
     return targets
+
+
+def _class_names(targets: NDArray[np.int64], groups: Groups, paths: list[str]) -> list[str]:
+    """The names in the file beside the archives, if there is one, else numbers."""
+    beside = Path(common_directory(paths), ARCHIVES)
+    names = Sidecar.of(beside).classes
+    if not names:
+        return numbered_classes(targets)
+    wrong = np.flatnonzero((targets < -1) | (targets >= len(names)))
+    if len(wrong):
+        first = int(wrong[0])
+        raise SourceError(
+            f"{paths[int(groups.archives[first])]}: cls of sample {groups.keys[first]!r} is "
+            f"{targets[first]}, and {sidecar_path(beside)} names {len(names)} classes: correct one"
+            " of them"
+        )
+    return names
 
 
 def _fields(paths: list[str], groups: Groups) -> dict[str, Field]:

@@ -64,6 +64,8 @@ def main() -> None:
             if step % options.every == 0 and distributed.get_rank() == 0:
                 save(path, parts, epoch, step)
                 print(f"epoch {epoch}, step {step}: loss {loss.item():.3f}", flush=True)
+        if distributed.get_rank() == 0:
+            print(f"epoch {epoch} is over: {loader.stats()}", flush=True)
     distributed.destroy_process_group()
 
 
