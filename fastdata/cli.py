@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-import fastdata
-
 from .appender import append
 from .cli_arguments import (
     SOURCE_OPTIONS,
@@ -24,7 +22,6 @@ from .cli_arguments import (
     add_showing,
 )
 from .cli_measuring import add_measuring
-from .contact_sheet import show
 from .errors import FastdataError, OptionError
 from .info import pack_info
 from .operations import convert, merge, subset
@@ -35,6 +32,7 @@ from .scheduler import scheduled
 from .sources.detect import open_source
 from .unpacker import unpack
 from .verify import verify_pack
+from .version import __version__
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -171,6 +169,8 @@ def _info(path: str, *, classes: bool, as_json: bool, **cache: Any) -> int:
 
 
 def _show(path: str, **options: Any) -> int:
+    from .contact_sheet import show  # with torch, for which nothing else should wait
+
     sheet = show(path, **_given(options))
     print(sheet)
     return 0 if sheet.ok else FAILED
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fastdata", description="Pack image folders so that training does not wait for them."
     )
-    parser.add_argument("--version", action="version", version=f"fastdata {fastdata.__version__}")
+    parser.add_argument("--version", action="version", version=f"fastdata {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_pack(commands, _pack)
     add_append(commands, _append)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import charts
 from .cli_arguments import add_cache, add_command
-from .stage_report import BenchReport
-from .stages import bench
-from .tune_report import TuneReport
-from .tuning import tune
+
+if TYPE_CHECKING:
+    from .stage_report import BenchReport
+    from .tune_report import TuneReport
 
 
 def add_measuring(commands: Any) -> None:
@@ -65,6 +65,8 @@ def _add_common(parser: argparse.ArgumentParser, seconds: float, of: str) -> Non
 
 
 def _bench(*, as_json: bool, chart: str | None, **options: Any) -> int:
+    from .stages import bench  # with torch, for which no other command should wait
+
     if chart is not None:
         charts.check(chart)
     report = bench(**options, show=None if as_json else _print_now)
@@ -86,6 +88,8 @@ def _print_now(line: str) -> None:
 
 
 def _tune(*, path: str, as_json: bool, chart: str | None, **options: Any) -> int:
+    from .tuning import tune
+
     if chart is not None:
         charts.check(chart)
     stopped: KeyboardInterrupt | None = None

@@ -6,7 +6,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from . import resample
@@ -147,6 +146,8 @@ def _resize_by_torch(image: Image, plan: Plan) -> Image:
 
 
 def _interpolate(image: Image, height: int, width: int, plan: Plan) -> Image:
+    import torch  # here: packing, which needs none of it, would wait for seconds
+
     # torch takes neither the negative strides of a turned view nor read-only memory, and fails on
     # planes of their own for each channel when it shrinks to one pixel.
     if min(image.strides) < 1 or image.strides[2] != 1 or not image.flags.writeable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ class Leftovers:
     """What there is more than when this was made."""
 
     def __init__(self) -> None:
-        # What the first workers of a process start once and for all is not counted.
-        list(DataLoader([0], num_workers=1))
+        _start_what_stays()
         self._pids = {os.getpid()}
         self._before = _present()
 
@@ -41,6 +41,12 @@ class Leftovers:
         left = self.now()
         if left.keys() - {but}:
             pytest.fail(f"left behind: {left}")
+
+
+@cache
+def _start_what_stays() -> None:
+    """What the first workers of a process start once and for all is not counted."""
+    list(DataLoader([0], num_workers=1))
 
 
 def workers(recursive: bool = False) -> list[psutil.Process]:

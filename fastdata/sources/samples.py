@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import IterableDataset
 
 from ..checksum import crc32
 from ..errors import EmptySourceError, FastdataError, OptionError, SourceError
@@ -173,7 +173,7 @@ def _is_indexed(samples: Any) -> bool:
             "expected a dataset, a sequence or an iterable of samples, found "
             f"{type(samples).__name__}"
         )
-    if isinstance(samples, IterableDataset):  # its inherited __getitem__ only raises
+    if _is_iterable_dataset(samples):  # its inherited __getitem__ only raises
         return False
     return hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
 
@@ -266,3 +266,9 @@ def samples_of(
     targets = np.array([target for _, target in listed], np.int64)
     names = [str(name) for name in classes or getattr(samples, "classes", None) or ()]
     return FolderSource(Listing(Path(base), "samples", table, targets, names))
+
+
+def _is_iterable_dataset(samples: Any) -> bool:
+    # Whoever has one has imported torch; packing needs none of it.
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(samples, data.IterableDataset)
