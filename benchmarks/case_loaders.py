@@ -12,8 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-import fastdata
-from fastdata import transforms
+from fastdata import DataLoaderX, PackedImageFolder, transforms
 
 from .cases import CASES
 from .contenders import RATIO, SCALE, Batches, Job
@@ -141,10 +140,10 @@ def packed(
 ) -> Batches:
     """The pack behind ``DataLoaderX``; without workers, in a background thread of its own."""
     transform = transform_of(CASES[job.case].geometry, job.size, antialias)
-    dataset = fastdata.PackedImageFolder(str(job.pack), transform, **settings)
+    dataset = PackedImageFolder(str(job.pack), transform, **settings)
     if worker_type == "thread" and job.workers:
-        return fastdata.DataLoaderX(dataset, **options(job), worker_type="thread")
-    return fastdata.DataLoaderX(dataset, **options(job), persistent_workers=job.workers > 0)
+        return DataLoaderX(dataset, **options(job), worker_type="thread")
+    return DataLoaderX(dataset, **options(job), persistent_workers=job.workers > 0)
 
 
 def transform_of(geometry: str, size: int, antialias: bool = True) -> transforms.Compose:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import fastdata
+from fastdata import DataLoaderX, ImageFolder, PackedImageFolder
 from fastdata.transforms import Compose, RandomHorizontalFlip, RandomResizedCrop
 
 from .contenders import RATIO, SCALE, Batches, Job
@@ -13,14 +13,14 @@ from .contenders import RATIO, SCALE, Batches, Job
 
 def folder(job: Job) -> Batches:
     """``fastdata.ImageFolder`` behind ``DataLoaderX``."""
-    return _loader(fastdata.ImageFolder(job.images, _transform(job)), job)
+    return _loader(ImageFolder(job.images, _transform(job)), job)
 
 
 def packed(job: Job) -> Batches:
     """``fastdata.PackedImageFolder`` behind ``DataLoaderX``."""
     if job.pack is None:
         raise ValueError("this contender reads a pack, and the job names none")
-    return _loader(fastdata.PackedImageFolder(job.pack, _transform(job)), job)
+    return _loader(PackedImageFolder(job.pack, _transform(job)), job)
 
 
 def packed_exact(job: Job) -> Batches:
@@ -32,8 +32,8 @@ def threads(job: Job) -> Batches:
     """``packed`` with worker threads."""
     if job.pack is None:
         raise ValueError("this contender reads a pack, and the job names none")
-    dataset = fastdata.PackedImageFolder(job.pack, _transform(job))
-    return fastdata.DataLoaderX(
+    dataset = PackedImageFolder(job.pack, _transform(job))
+    return DataLoaderX(
         dataset,
         batch_size=job.batch,
         shuffle=True,
@@ -54,7 +54,7 @@ def _transform(job: Job) -> Compose:
 
 
 def _loader(dataset: Any, job: Job) -> Batches:
-    return fastdata.DataLoaderX(
+    return DataLoaderX(
         dataset,
         batch_size=job.batch,
         shuffle=True,

@@ -72,14 +72,23 @@ def save(path: str | os.PathLike[str], panels: Sequence[Panel], title: str) -> N
     figure.savefig(path, dpi=150)
 
 
-def _figure(height: float) -> Any:
+def load_figure(purpose: str) -> Any:
+    """matplotlib's ``Figure``, which needs no display.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed; the message begins with ``purpose``.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            f"a chart needs matplotlib: pip install matplotlib ({error})"
+            f"{purpose} needs matplotlib: pip install matplotlib ({error})"
         ) from error
-    return Figure(figsize=(9, height), layout="constrained")
+    return Figure
+
+
+def _figure(height: float) -> Any:
+    return load_figure("a chart")(figsize=(9, height), layout="constrained")
 
 
 def _draw(axes: Any, panel: Panel) -> None:

@@ -30,7 +30,9 @@ def death_of(worker: Any) -> str:
     """How a worker died, in the words by which users of torch look for it."""
     name, code = f"DataLoader worker (pid {worker.pid})", worker.exitcode
     if code is None or code >= 0:
-        return f"{name} exited unexpectedly with exit code {code}"
+        # Ctrl-C reaches the loader's process, too, but Python drops it in the middle of a fork.
+        hint = ", as it does at Ctrl-C" if code == 0 else ""
+        return f"{name} exited unexpectedly with exit code {code}{hint}"
     hints = {
         signal.SIGKILL: ", as the system does when memory runs out",
         signal.SIGBUS: ", as happens when shared memory (/dev/shm) is full",

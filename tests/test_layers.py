@@ -31,9 +31,9 @@ ORDER = [
     "sample_encoding", "shard_stream", "packing", "shard_tasks", "pack_report", "pack_run",
     "packer", "pack_sample", "pack_advice", "pack_plan_report", "pack_plan", "operations",
     "appender", "verify", "unpack_values", "unpack_tar", "unpacker", "histogram", "info",
-    "image_dataset", "dataset", "fields_dataset", "contact_sheet",
+    "image_dataset", "dataset", "fields_dataset", "charts", "contact_sheet",
     "read_ahead", "fetch", "resume", "processes", "delivering", "threads", "supply", "loader",
-    "charts", "trials", "stage_work", "stage_report", "stages",
+    "trials", "stage_work", "stage_report", "stages",
     "tune_report", "tune_search", "tuning",
     "dali",
     # L3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import fastdata
 from benchmarks.contenders import RATIO, SCALE, Batches, Job
+from fastdata import DataLoaderX, PackedImageFolder
 from fastdata import transforms as T
 
 from . import pixels
@@ -15,18 +15,20 @@ from .cases import Case
 
 def prepare(images: Path, target: Path, case: Case) -> None:
     """A sliceable pack, or one of pixels."""
+    from fastdata import pack_image_folder  # which training does without
+
     encoding = "raw" if case.raw else "sliceable"
-    fastdata.pack_image_folder(images, target, encoding=encoding, quiet=True)
+    pack_image_folder(images, target, encoding=encoding, quiet=True)
 
 
 def build(job: Job) -> Batches:
     """Worker threads."""
-    return loader(fastdata.PackedImageFolder(str(job.pack), transform(job)), job)
+    return loader(PackedImageFolder(str(job.pack), transform(job)), job)
 
 
 def loader(dataset: Any, job: Job) -> Batches:
     """``DataLoaderX`` with a thread a worker."""
-    return fastdata.DataLoaderX(
+    return DataLoaderX(
         dataset,
         batch_size=job.batch,
         shuffle=pixels.is_shuffled(job),

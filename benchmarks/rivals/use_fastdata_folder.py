@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fastdata
 from benchmarks.contenders import Batches, Job
+from fastdata import ImageFolder
 
 from .use_fastdata import loader, transform
 
 
 def build(job: Job) -> Batches:
     """Worker threads."""
-    return loader(fastdata.ImageFolder(job.images, transform(job)), job)
+    return loader(ImageFolder(job.images, transform(job)), job)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..charts import load_figure
 from ..display import printable, shortened
 from ..errors import EmptySourceError, OptionError
 from ..shards import PackReader
 from ..transforms import RandomResizedCrop
 from ._choice import choose
-from ._drawing import draw, load_matplotlib
+from ._drawing import draw
 from ._layout import Layout
 from ._tiles import Look, Tile, TileReader
 
@@ -116,7 +117,7 @@ def show(
     """
     if crops < 0:
         raise OptionError(f"crops must be >= 0, got {crops}")
-    load_matplotlib()
+    load_figure("a contact sheet")
     cache: dict[str, Any] = {
         "cache_dir": cache_dir, "cache_limit": cache_limit, "storage_options": storage_options,
     }  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..charts import load_figure
 from ..display import printable, shortened
-from ..errors import MissingDependencyError
 from ..render import Image
 from ._layout import LINE, Layout
 from ._tiles import Tile
@@ -30,33 +30,17 @@ _FONTS = (
 )  # fmt: skip
 
 
-def load_matplotlib() -> None:
-    """Import matplotlib.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import matplotlib.backends.backend_agg
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"contact sheets need matplotlib: pip install matplotlib ({error})"
-        ) from error
-
-
 def draw(tiles: Sequence[Tile], layout: Layout) -> bytes:
     """A PNG file with the tiles in their cells.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    load_matplotlib()
+    figure_class = load_figure("a contact sheet")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     width, height = layout.size
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure = figure_class(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
     figure.figimage(_pasted(tiles, layout), origin="upper", zorder=-1)
     axes = figure.add_axes((0, 0, 1, 1))
