@@ -36,7 +36,7 @@ _SHARD = re.compile(r"shard-([0-9]{1,9})\.")
 
 def append(
     path: str | os.PathLike[str],
-    samples: Source | Iterable[Any],
+    samples: Source | Iterable[Any] | str | os.PathLike[str],
     **options: Unpack[PackOptions],
 ) -> PackReport:
     """Append samples to a pack, with the settings that it was made with.
@@ -65,7 +65,8 @@ def append(
     reader = PackReader(path, storage_options=storage_options)
     manifest = reader.manifest
     check_on_error(options.get("on_error", "quarantine"))
-    source = samples if isinstance(samples, Source) else samples_of(samples, manifest.fields)
+    known = None if isinstance(samples, (str, os.PathLike)) else manifest.fields
+    source = samples_of(samples, known)
     check_executor(source, options.get("executor"))
     if {name: str(field) for name, field in source.fields.items()} != manifest.fields:
         found = {name: str(field) for name, field in source.fields.items()}

@@ -43,7 +43,7 @@ _MANIFEST_SHARD, _MANIFEST = 200, 2000  # bytes of pack.json
 
 
 def plan_pack(
-    samples: Source | Iterable[Any],
+    samples: Source | Iterable[Any] | str | os.PathLike[str],
     dst: str | os.PathLike[str] | None = None,
     *,
     fields: Mapping[str, str | Field] | None = None,
@@ -64,19 +64,15 @@ def plan_pack(
         OptionError: options contradict each other, or the samples can be had only once.
         SourceError: the source cannot be listed, or has no samples.
     """
-    source = samples if isinstance(samples, Source) else _stream(samples, fields, classes)
+    if not (isinstance(samples, (Source, os.PathLike)) or _is_lasting(samples)):
+        raise OptionError("a plan needs samples that can be read again: a sequence, or a source")
+    source = samples_of(samples, fields, classes)
     known = dst is not None and not is_url(dst)
     return _Planner(source, Path(dst if dst is not None and known else "pack"), options).plan(known)
 
 
-def _stream(
-    samples: Iterable[Any],
-    fields: Mapping[str, str | Field] | None,
-    classes: Sequence[str] | None,
-) -> Source | Stream:
-    if not (hasattr(samples, "__getitem__") and hasattr(samples, "__len__")):
-        raise OptionError("a plan needs samples that can be read again: a sequence, or a source")
-    return samples_of(samples, fields, classes)
+def _is_lasting(samples: Any) -> bool:
+    return hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
 
 
 class _Planner:

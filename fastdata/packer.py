@@ -49,7 +49,7 @@ class PackOptions(TypedDict, total=False):
 
 
 def pack(
-    samples: Source | Iterable[Any],
+    samples: Source | Iterable[Any] | str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
     fields: Mapping[str, str | Field] | None = None,
@@ -81,10 +81,12 @@ def pack(
     lease (see ``fastdata.lease``).
 
     Args:
-        samples: a torch ``Dataset``, a sequence or an iterable of samples, or a ``Source``. A
-            sample is a dict of named values, optionally with its name as ``"key"``; a tuple in the
-            order of ``fields``, or (image, target); or an image alone. An image is an encoded file
-            as bytes, a path, HWC uint8 RGB pixels, a CHW uint8 tensor, or a PIL image.
+        samples: the path of a folder, a table or archives, as the command takes it, for which
+            ``fastdata.sources.detect.open_source`` has further options; or a torch ``Dataset``, a
+            sequence or an iterable of samples, or a ``Source``. A sample is a dict of named values,
+            optionally with its name as ``"key"``; a tuple in the order of ``fields``, or (image,
+            target); or an image alone. An image is an encoded file as bytes, a path, HWC uint8 RGB
+            pixels, a CHW uint8 tensor, or a PIL image.
         dst: path of the new pack, whose parent directories are made, or its URL.
         fields: by name, the kinds of the samples' values (see ``fastdata.fields``); None infers
             them from the first sample.
@@ -127,7 +129,7 @@ def pack(
     size = parse_size(shard_size)
     workers = checked_workers(workers)
     check_on_error(on_error)
-    source = samples if isinstance(samples, Source) else samples_of(samples, fields, classes)
+    source = samples_of(samples, fields, classes)
     check_executor(source, executor)
     settings = PackSettings(source.fields, encode, storage, on_error == "fail")
     target = target_of(dst, storage_options)

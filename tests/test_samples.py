@@ -23,6 +23,7 @@ from fastdata.errors import (
     PackExistsError,
     PackingError,
     SourceError,
+    SourceNotFoundError,
 )
 from fastdata.shards import PackReader
 from fastdata.sources import Item
@@ -206,12 +207,13 @@ class TestWhatIsIterated:
             pack(samples, dst)
         assert os.listdir(dst.parent) == []
 
-    @pytest.mark.parametrize("samples", ["photos", b"photos", Path("photos")])
-    def test_a_path_is_not_samples(self, dst: Path, samples: Any) -> None:
-        with pytest.raises(OptionError, match=r"found the path 'photos': pack_image_folder takes"):
-            pack(samples, dst)
+    def test_a_path_that_leads_nowhere(self, dst: Path) -> None:
+        with pytest.raises(SourceNotFoundError, match="no source of images: photos does not exist"):
+            pack("photos", dst)
+        with pytest.raises(OptionError, match="the classes of photos are found out"):
+            pack("photos", dst, classes=["a"])
 
-    @pytest.mark.parametrize("samples", [5, None, {"image": b""}, print])
+    @pytest.mark.parametrize("samples", [5, None, {"image": b""}, print, b"photos"])
     def test_what_is_not_samples_either(self, dst: Path, samples: Any) -> None:
         with pytest.raises(OptionError, match=f"found {type(samples).__name__}"):
             pack(samples, dst)

@@ -195,7 +195,8 @@ def test_ten_million_samples_open_at_once_in_little_memory(tmp_path: Path) -> No
         shards=[ShardEntry("shard-00000.lmdb", 0, count, 1, "0" * 64)],
     ).write(tmp_path)
     code = (
-        "import sys, time, psutil, fastdata, gc\n"
+        "import sys, psutil, fastdata, gc\n"
+        "fastdata.PackedImageFolder\n"  # imports it
         "used = lambda: psutil.Process().memory_info().rss\n"
         "before = used(); objects = len(gc.get_objects())\n"
         "ds = fastdata.PackedImageFolder(sys.argv[1], seed=0)\n"

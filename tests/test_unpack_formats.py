@@ -430,10 +430,12 @@ class TestTar:
             (tmp_path / "photos" / name / "1.png").write_bytes(encoded(picture(8, 9)))
         first = fastdata.pack(tmp_path / "photos", tmp_path / "a.pack", quiet=True).path
         unpack(first, out, to="tar", quiet=True)
+        assert fastdata.plan_pack(out, None).samples == 3
         fastdata.pack(out, tmp_path / "b.pack", quiet=True)
+        fastdata.append(tmp_path / "b.pack", str(out / "*.tar"), quiet=True)
         one, again = PackedImageFolder(first), PackedImageFolder(tmp_path / "b.pack")
         assert one.classes == again.classes == ["ant", "cat", "dog"]
-        assert one.targets.tolist() == again.targets.tolist()
+        assert 2 * one.targets.tolist() == again.targets.tolist()
 
     def test_what_a_tar_source_reads_comes_back(self, tmp_path: Path, out: Path) -> None:
         """Fields that WebDataset has a name for keep it."""

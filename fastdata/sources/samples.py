@@ -18,7 +18,8 @@ from ..errors import EmptySourceError, FastdataError, OptionError, SourceError
 from ..fields import TARGET, Field, parse_fields
 from ..folder import Listing
 from ..sample import KeyTable
-from .base import Item
+from .base import Item, Source
+from .detect import open_source
 from .image_folder import FolderSource
 from .infer_fields import infer_fields, integer
 
@@ -161,12 +162,7 @@ class Stream:
 
 def _is_indexed(samples: Any) -> bool:
     """Whether samples are fetched by their number; OptionError if they are none at all."""
-    if isinstance(samples, (str, bytes, os.PathLike)):
-        raise OptionError(
-            f"expected samples, found the path {os.fsdecode(samples)!r}: pack_image_folder takes a "
-            "folder of images, and fastdata.sources.detect.open_source opens everything else"
-        )
-    if isinstance(samples, Mapping) or not (
+    if isinstance(samples, (bytes, Mapping)) or not (
         hasattr(samples, "__iter__") or hasattr(samples, "__getitem__")
     ):
         raise OptionError(
@@ -248,12 +244,19 @@ def samples_of(
     samples: Any,
     fields: Mapping[str, str | Field] | None = None,
     classes: Sequence[str] | None = None,
-) -> FolderSource | Stream:
-    """What ``samples`` is: torchvision's folder datasets are their files, everything else a stream.
+) -> Source | Stream:
+    """What ``samples`` is: a ``Source`` itself; a path, or a pattern of archives, the source that
+    ``open_source`` finds there; torchvision's folder datasets their files; all else a stream.
 
     Files are packed as they are; a dataset's samples would be pixels that were decoded already.
     Where other fields than image and target are asked for, they are a stream, too.
     """
+    if isinstance(samples, Source):
+        return samples
+    if isinstance(samples, (str, os.PathLike)):
+        if classes is not None:
+            raise OptionError(f"the classes of {os.fspath(samples)} are found out: give no classes")
+        return open_source(samples, fields=fields)
     listed: Any = getattr(samples, "samples", None)
     root = getattr(samples, "root", None)
     files = isinstance(listed, list) and bool(listed) and hasattr(samples, "loader")
