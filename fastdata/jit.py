@@ -6,10 +6,13 @@ does not import numba.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from tqdm import tqdm
 
 READ = "Array(uint8, 1, 'C', readonly=True)"  # the type of bytes that a kernel only reads
 
@@ -31,18 +34,42 @@ def jit(signature: Any, **options: Any) -> Callable[[Kernel], Kernel]:
     that it calls in another file (``_walk`` calls ``_bits`` and ``_tables``). Touch both.
     """
     from numba import njit
+    from numba.core import event
 
     def compile_kernel(function: Kernel) -> Kernel:
         compiled: Any
-        try:
-            compiled = njit(signature, nogil=True, cache=True, **options)(function)
-        except RuntimeError as error:
-            if "cannot cache" not in str(error):
-                raise
-            compiled = njit(signature, nogil=True, **options)(function)
+        with event.install_listener("numba:compile", _listener()):
+            try:
+                compiled = njit(signature, nogil=True, cache=True, **options)(function)
+            except RuntimeError as error:
+                if "cannot cache" not in str(error):
+                    raise
+                compiled = njit(signature, nogil=True, **options)(function)
         return cast(Kernel, compiled)
 
     return compile_kernel
+
+
+@cache
+def _listener() -> Any:
+    """Says at a terminal, once, what the first images have to wait for."""
+    from numba.core import event
+
+    class Listener(event.Listener):  # type: ignore[misc]
+        told = False
+
+        def on_start(self, found: Any) -> None:  # not where a kernel comes from the cache
+            if not self.told and sys.stderr is not None and sys.stderr.isatty():
+                tqdm.write(
+                    "fastdata: compiling kernels, once for this kind of processor (20 s)",
+                    file=sys.stderr,
+                )
+            self.told = True
+
+        def on_end(self, found: Any) -> None:
+            pass
+
+    return Listener()
 
 
 def part_of_kernel(function: Kernel) -> Kernel:

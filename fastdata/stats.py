@@ -21,9 +21,10 @@ class LoaderStats:
     """Where the time of one epoch went, in seconds.
 
     ``total`` is the consumer's time from the first request to the end (or to now), and it is
-    ``waiting`` (inside the loader) and ``step`` (in the user's code). Of the waiting, ``copying``
-    was spent moving batches to the device and in ``batch_transform``, as far as the host takes
-    part; the rest was for batches that were not ready.
+    ``waiting`` (inside the loader) and ``step`` (in the user's code). Of the waiting,
+    ``first_batch`` was for the first one, in which workers start, and ``copying`` was spent moving
+    batches to the device and in ``batch_transform``, as far as the host takes part; the rest was
+    for batches that were not ready.
 
     The workers' time is summed over all of them: ``dataset`` is everything in the dataset's code,
     of which fastdata's own datasets tell ``reading`` and ``decoding`` (with cropping and resizing);
@@ -35,6 +36,7 @@ class LoaderStats:
 
     total: float = 0.0
     waiting: float = 0.0
+    first_batch: float = 0.0
     step: float = 0.0
     copying: float = 0.0
     dataset: float = 0.0
@@ -47,12 +49,14 @@ class LoaderStats:
 
     @property
     def waiting_share(self) -> float:
-        """The part of the time in which the consumer waited for the loader, 0 to 1."""
-        return self.waiting / self.total if self.total else 0.0
+        """The part of the time behind the first batch in which the consumer waited for the
+        loader, 0 to 1."""
+        total = self.total - self.first_batch
+        return (self.waiting - self.first_batch) / total if total > 0 else 0.0
 
     @property
     def loading_is_bottleneck(self) -> bool:
-        """Whether faster loading would shorten the epoch by more than a twentieth."""
+        """Whether faster loading would shorten a long epoch by more than a twentieth."""
         return self.waiting_share > _ENOUGH
 
     def scalars(self, prefix: str = "loader/") -> dict[str, float]:
@@ -64,11 +68,13 @@ class LoaderStats:
         answer = "the bottleneck" if self.loading_is_bottleneck else "not the bottleneck"
         work = f"reading {self.reading:.1f}, decoding {self.decoding:.1f}"
         errors = f"; {self.errors} samples could not be read" if self.errors else ""
+        behind = self.total - self.first_batch
         return (
-            f"loading is {answer}: {self.waiting_share:.0%} of {self.total:.1f} s waiting for data "
-            f"({self.copying:.1f} s of it copying), {self.step:.1f} s in the step; "
-            f"{self.batches} batches, {self.batches_ahead:.1f} ready when asked for; workers: "
-            f"dataset {self.dataset:.1f} s ({work}), collating {self.collating:.1f} s{errors}"
+            f"loading is {answer}: {self.waiting_share:.0%} of {behind:.1f} s "
+            f"waiting for data, behind the first batch, which took {self.first_batch:.1f} s; "
+            f"{self.copying:.1f} s copying, {self.step:.1f} s in the step; {self.batches} batches, "
+            f"{self.batches_ahead:.1f} ready when asked for; workers: dataset {self.dataset:.1f} s "
+            f"({work}), collating {self.collating:.1f} s{errors}"
         )
 
 
@@ -78,13 +84,13 @@ class Meter:
     def __init__(self, ready: Callable[[], int] = int) -> None:
         self._ready = ready
         self._seconds = {"dataset": 0.0, "reading": 0.0, "decoding": 0.0, "collating": 0.0}
-        self._waiting = self._blocked = self._step = 0.0
+        self._waiting = self._blocked = self._step = self._first = 0.0
         self._batches = self._ahead = self._errors = 0
         self._returned: float | None = None
 
     def outer(self, batches: Iterator[T]) -> T:
         """The next of the batches that the consumer gets, with the time that it took."""
-        start = time.perf_counter()
+        start, is_first = time.perf_counter(), self._returned is None
         if self._returned is not None:
             self._step += start - self._returned
         self._ahead += self._ready()
@@ -94,6 +100,8 @@ class Meter:
         finally:
             self._returned = time.perf_counter()
             self._waiting += self._returned - start
+            if is_first:
+                self._first = self._waiting
 
     def given(self) -> int:
         """Count a batch that the consumer has got; how many that makes."""
@@ -122,6 +130,7 @@ class Meter:
         return LoaderStats(
             total=self._waiting + self._step,
             waiting=self._waiting,
+            first_batch=self._first,
             step=self._step,
             copying=max(0.0, self._waiting - self._blocked),
             batches=self._batches,

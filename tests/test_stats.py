@@ -68,6 +68,22 @@ def test_a_slow_step_is_not_the_loaders_fault() -> None:
     assert stats.batches_ahead > 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slow_start_alone_is_no_bottleneck(kind: dict[str, Any]) -> None:
+    class SlowStart(Naps):
+        def __getitem__(self, index: int) -> int:
+            time.sleep(0.5 if index < 2 else 0)
+            return index
+
+    loader = DataLoaderX(SlowStart(0), 2, **kind)
+    for _ in loader:
+        time.sleep(0.2)
+    stats = loader.stats()
+    assert 0.5 <= stats.first_batch <= stats.waiting
+    assert not stats.loading_is_bottleneck
+    assert "not the bottleneck" in str(stats)
+
+
 def test_collating_and_copying_are_told_apart() -> None:
     def transform(batch: Any) -> Any:
         time.sleep(NAPS)
