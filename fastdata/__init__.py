@@ -109,7 +109,7 @@ _NAMES = {
     "unpacker": ["unpack"],
     "verify": ["VerifyReport", "verify_pack"],
 }
-_SUBMODULES = ("errors", "transforms")
+_SUBMODULES = ("errors", "sources", "transforms")
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
@@ -166,14 +166,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker is to know what there is, and what there is not
+
+    def __getattr__(name: str) -> Any:
+        if name in _SUBMODULES:
+            return import_module(f".{name}", __name__)
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        except AttributeError as error:  # "from fastdata import …" would keep it to itself
+            raise ImportError(f"{__name__}.{name} cannot be imported: {error}") from error
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

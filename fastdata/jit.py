@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,8 @@ READ = "Array(uint8, 1, 'C', readonly=True)"  # the type of bytes that a kernel 
 # NumPy's types in kernels, where Python's integers would be ambiguous; mypy sees plain numbers.
 i64 = cast(Callable[[Any], int], np.int64)
 u64 = cast(Callable[[Any], int], np.uint64)
+
+_COMPILING = "fastdata: compiling kernels, once for this kind of processor (up to 20 s)"
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -55,16 +58,14 @@ def _listener() -> Any:
     """Says at a terminal, once, what the first images have to wait for."""
     from numba.core import event
 
-    class Listener(event.Listener):  # type: ignore[misc]
+    class Listener(event.Listener):
         told = False
 
         def on_start(self, found: Any) -> None:  # not where a kernel comes from the cache
-            if not self.told and sys.stderr is not None and sys.stderr.isatty():
-                tqdm.write(
-                    "fastdata: compiling kernels, once for this kind of processor (20 s)",
-                    file=sys.stderr,
-                )
-            self.told = True
+            told, self.told = self.told, True
+            with suppress(Exception):  # whatever stands in for standard error, kernels go first
+                if not told and sys.stderr.isatty():
+                    tqdm.write(_COMPILING, file=sys.stderr)
 
         def on_end(self, found: Any) -> None:
             pass

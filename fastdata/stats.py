@@ -22,9 +22,9 @@ class LoaderStats:
 
     ``total`` is the consumer's time from the first request to the end (or to now), and it is
     ``waiting`` (inside the loader) and ``step`` (in the user's code). Of the waiting,
-    ``first_batch`` was for the first one, in which workers start, and ``copying`` was spent moving
-    batches to the device and in ``batch_transform``, as far as the host takes part; the rest was
-    for batches that were not ready.
+    ``first_batch`` was for the first one, in which workers start. Counted another way, ``copying``
+    of it was spent moving batches to the device and in ``batch_transform``, as far as the host
+    takes part, and the rest was for batches that were not ready.
 
     The workers' time is summed over all of them: ``dataset`` is everything in the dataset's code,
     of which fastdata's own datasets tell ``reading`` and ``decoding`` (with cropping and resizing);
@@ -68,10 +68,13 @@ class LoaderStats:
         answer = "the bottleneck" if self.loading_is_bottleneck else "not the bottleneck"
         work = f"reading {self.reading:.1f}, decoding {self.decoding:.1f}"
         errors = f"; {self.errors} samples could not be read" if self.errors else ""
+        slow = self.first_batch > _ENOUGH * self.total
+        hint = " (persistent_workers=True starts workers once)" if slow else ""
         behind = self.total - self.first_batch
         return (
             f"loading is {answer}: {self.waiting_share:.0%} of {behind:.1f} s "
-            f"waiting for data, behind the first batch, which took {self.first_batch:.1f} s; "
+            f"waiting for data, behind the first batch, which took {self.first_batch:.1f} s"
+            f"{hint}; "
             f"{self.copying:.1f} s copying, {self.step:.1f} s in the step; {self.batches} batches, "
             f"{self.batches_ahead:.1f} ready when asked for; workers: dataset {self.dataset:.1f} s "
             f"({work}), collating {self.collating:.1f} s{errors}"

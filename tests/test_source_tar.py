@@ -226,9 +226,24 @@ class TestWebDataset:
         assert named.columns["target"].tolist() == numbered.columns["target"].tolist()
         assert named.digest() != numbered.digest()
 
+    def test_class_names_beside_archives_in_several_directories(self, tmp_path: Path) -> None:
+        names = {"classes": ["ant", "bee", "cat", "dog"]}
+        for part in ("train", "val"):
+            write_tar(tmp_path / part / "0.tar", shard_members(0, 5))
+            (tmp_path / part / "shards.fields.json").write_text(json.dumps(names), "utf-8")
+        paths = [tmp_path / "train" / "0.tar", tmp_path / "val" / "0.tar"]
+        assert list_tar(paths).classes == names["classes"]
+        names["classes"].reverse()
+        (tmp_path / "val" / "shards.fields.json").write_text(json.dumps(names), "utf-8")
+        with pytest.raises(SourceError, match="name different classes"):
+            list_tar(paths)
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [
+            ('{"fields": {"x": "int"}}', "of archives it tells nothing but the classes"),
+            ('{"classes": ["a", "a", "b", "c"]}', "the names in classes must be different"),
+            (r'{"classes": ["\ud800"]}', "surrogates not allowed"),
             (
                 '{"classes": ["a", "b"]}',
                 r"train-000\.tar: cls of sample 'part/0002' is 2, .* 2 ",

@@ -377,7 +377,7 @@ class TestSidecar:
             ({"fields": {"x": "nothing"}}, OptionError),
             ({"fields": {"y": "int"}}, OptionError),
             ({"image": {"column": "y"}}, OptionError),
-            ({"classes": ["a", "a"]}, OptionError),
+            ({"classes": ["a", "a"]}, SourceError),
             ({"classes": ["a"]}, SourceError),
             ({"image": {"field": "a b"}}, SourceError),
         ],

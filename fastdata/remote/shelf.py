@@ -57,6 +57,8 @@ class Shelf:
     """
 
     def __init__(self, directory: Path) -> None:
+        import filelock  # noqa: F401  # here: packs on the local disk do without
+
         self.directory = directory
         self.prepare()
 
@@ -78,7 +80,7 @@ class Shelf:
 
     def lock(self, sha256: str, cancelled: Callable[[], bool]) -> FileLock:
         """The lock under which a shard is downloaded, already taken; release it."""
-        from filelock import FileLock, Timeout  # here: packs on the local disk need none of it
+        from filelock import FileLock, Timeout
 
         # Shards share 256 of them: with one for each, the files would never stop becoming more.
         lock = FileLock(self.directory / "locks" / sha256[:2])

@@ -79,12 +79,17 @@ class Sidecar:
         texts = [*image.values(), *fields.values(), *classes]
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("expected text, found something else")
+        for text in texts:
+            text.encode("utf-8")
+        if len(set(classes)) != len(classes):
+            raise ValueError("the names in classes must be different")
         return cls(image.get("column", ""), image.get("field", _IMAGE), fields, classes)
 
     def to_json(self) -> str:
         """The file's content."""
-        image = {"column": self.column, "field": self.image}
-        values = {"image": image, "fields": self.fields, "classes": self.classes}
+        image = {"column": self.column, "field": self.image} if self.column else {}
+        given = {"image": image, "fields": self.fields, "classes": self.classes}
+        values = {name: value for name, value in given.items() if value}
         return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
 

@@ -170,19 +170,35 @@ def _read_targets(paths: list[str], groups: Groups) -> NDArray[np.int64]:
 
 def _class_names(targets: NDArray[np.int64], groups: Groups, paths: list[str]) -> list[str]:
     """The names in the file beside the archives, if there is one, else numbers."""
-    beside = Path(common_directory(paths), ARCHIVES)
-    names = Sidecar.of(beside).classes
-    if not names:
+    named = _named(paths)
+    if named is None:
         return numbered_classes(targets)
+    path, names = named
     wrong = np.flatnonzero((targets < -1) | (targets >= len(names)))
     if len(wrong):
         first = int(wrong[0])
         raise SourceError(
             f"{paths[int(groups.archives[first])]}: cls of sample {groups.keys[first]!r} is "
-            f"{targets[first]}, and {sidecar_path(beside)} names {len(names)} classes: correct one"
-            " of them"
+            f"{targets[first]}, and {path} names {len(names)} classes: correct one of them"
         )
     return names
+
+
+def _named(paths: list[str]) -> tuple[Path, list[str]] | None:
+    """A file with class names, and these: above all archives, or beside each, if they agree."""
+    found: list[tuple[Path, list[str]]] = []
+    beside = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    for directory in [common_directory(paths), *sorted(beside)]:
+        archives = Path(directory, ARCHIVES)
+        known, path = Sidecar.of(archives), sidecar_path(archives)
+        if known.column or known.fields:
+            raise SourceError(f"{path}: of archives it tells nothing but the classes")
+        if known.classes:
+            found.append((path, known.classes))
+    for path, names in found[1:]:
+        if names != found[0][1]:
+            raise SourceError(f"{found[0][0]} and {path} name different classes: correct one")
+    return found[0] if found else None
 
 
 def _fields(paths: list[str], groups: Groups) -> dict[str, Field]:
