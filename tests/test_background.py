@@ -403,6 +403,7 @@ def test_ctrl_c_while_waiting_leaves_the_iterator_usable() -> None:
 
     def source() -> Iterator[str]:
         assert asked.wait(PATIENCE)
+        time.sleep(0.2)  # one that comes right before the wait is noticed when that is over
         os.kill(os.getpid(), signal.SIGINT)
         assert release.wait(PATIENCE)
         yield "late"
