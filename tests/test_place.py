@@ -104,14 +104,17 @@ class Reading(ABC):
 
     def test_threads_share_it(self, full: Place) -> None:
         found: list[bytes] = []
-        threads = [
-            threading.Thread(target=lambda: found.append(full.read("pack.json"))) for _ in range(4)
-        ]
+
+        def read() -> None:
+            for _ in range(20):
+                found.append(full.read("shard-00000.lmdb"))
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [b"{}"] * 4
+        assert found == [FILES["shard-00000.lmdb"]] * 80
 
     def test_a_forked_child_reads_and_the_parent_goes_on(self, full: Place) -> None:
         assert full.read("pack.json") == b"{}"  # whatever keeps connections has one now

@@ -10,6 +10,7 @@ What of fsspec has to be known:
 - Instances are shared through a global cache; ours are not (``skip_instance_cache``), so that
   nobody else closes them or lists into their caches.
 - ``exists`` takes every failure for False, so the size is asked for instead.
+- A file in memory (``memory://``) has one position for all who read it, so one reads at a time.
 - HTTP ends each response after five minutes, however fast it flows; ours only when it stalls.
 """
 
@@ -20,7 +21,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -41,11 +42,13 @@ from .retry import Retry
 T = TypeVar("T")
 
 _forks = 0
+_in_memory = threading.Lock()
 
 
 def _forget_parent() -> None:
-    global _forks
+    global _forks, _in_memory
     _forks += 1
+    _in_memory = threading.Lock()  # another thread of the parent may hold the one there was
     if asyn := sys.modules.get("fsspec.asyn"):
         asyn.reset_lock()
 
@@ -126,8 +129,10 @@ class UrlPlace(Place):
         def get(fs: Any, remote: str) -> None:
             watch.restart()
             path.touch()
+            alone: Any = _in_memory if self._protocol == "memory" else nullcontext()
             try:
-                fs.get_file(remote, os.fspath(path), callback=_Progress(watch))
+                with alone:
+                    fs.get_file(remote, os.fspath(path), callback=_Progress(watch))
             except FileExistsError as error:  # a directory is there, and fsspec would make one here
                 raise FileNotFoundError(remote) from error
 
