@@ -44,11 +44,11 @@ class TestSplit:
 
 
 def test_trainings_are_compared(photos: Path, tmp_path: Path) -> None:
-    chosen = accuracy.Settings(epochs=1, seeds=1, batch=4, size=32, workers=0)
+    chosen = accuracy.Settings(epochs=1, seeds=2, batch=4, size=32, workers=0)
     result = accuracy.run(chosen, photos, tmp_path / "work", ["pil", "half"])
     assert list(result["ways"]) == ["pil", "half"]
     for entry in result["ways"].values():
-        assert len(entry["rounds"]) == 1
+        assert len(entry["rounds"]) == 2
         assert all(0 <= figures["accuracy"] <= 1 for figures in entry["rounds"])
     text = accuracy.report(result)
     assert "python -m benchmarks accuracy --data photos" in text

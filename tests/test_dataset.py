@@ -217,7 +217,7 @@ class TestImageFolderContract:
         assert all(same(again[i], sample) for i, sample in enumerate(expected))
         assert (again.classes, again.epoch) == (ds.classes, 3)
 
-    @pytest.mark.parametrize("method", ["fork", "forkserver"])
+    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_processes_after_use_in_the_parent(self, open_dataset: Opener, method: str) -> None:
         if method not in multiprocessing.get_all_start_methods():
             pytest.skip(f"no {method} here")

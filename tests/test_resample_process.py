@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import fastdata
 from fastdata.errors import MissingDependencyError
 
 pytest.importorskip("numba")
@@ -46,6 +48,18 @@ except resample.MissingDependencyError as error:
     assert answer == "False"
     assert "pip install numba" in message
     assert issubclass(MissingDependencyError, ImportError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a folder that nobody can write to")
+def test_nowhere_to_keep_compiled_code(tmp_path: Path) -> None:
+    package = Path(fastdata.__file__).parent
+    shutil.copytree(package, tmp_path / "fastdata", ignore=shutil.ignore_patterns("__pycache__"))
+    for inner in (tmp_path / "fastdata" / "resample", tmp_path / "fastdata" / "jpeg"):
+        (inner / "__pycache__").touch()  # a file, so that even root makes no folder
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), "/dev/null/cache")
+    code = "from fastdata import resample; print(resample.available(), resample.__file__)"
+    printed = run(code, tmp_path, **nowhere)
+    assert printed == f"True {tmp_path / 'fastdata' / 'resample' / '__init__.py'}"
 
 
 GUARDED = """
