@@ -57,7 +57,9 @@ class Shelf:
     """
 
     def __init__(self, directory: Path) -> None:
-        import filelock  # noqa: F401  # here: packs on the local disk do without
+        # Packs on the local disk do without it. A process forked while a thread imports it would
+        # hang, so the first import is not left to the threads that download.
+        import filelock  # noqa: F401
 
         self.directory = directory
         self.prepare()
