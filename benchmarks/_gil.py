@@ -17,8 +17,8 @@ RELEASING = [
     ("cv2", "imdecode"),
     ("cv2", "resize"),
     ("cv2", "flip"),
-    ("fastdata.jpeg._cut", "cut"),
-    ("fastdata.resample._kernels", "resample"),
+    ("fastdata.images.jpeg._cut", "cut"),
+    ("fastdata.images.resample._kernels", "resample"),
 ]
 
 OUTDATED = "RELEASING in benchmarks/_gil.py is out of date"

@@ -162,7 +162,7 @@ def shrunk(data: bytes) -> Any:
 def packing(job: Job, **options: Any) -> Callable[[], None]:
     """``fastdata.pack_image_folder``; kernels are loaded before."""
     import fastdata
-    from fastdata.decode import load_kernels
+    from fastdata.images.decode import load_kernels
 
     if options["encoding"] != "keep":
         load_kernels()

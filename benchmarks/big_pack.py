@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fastdata.fields import TARGET, Field
-from fastdata.sample import TABLE_DTYPE, Record, StoredMedia
-from fastdata.shards import Contents, ShardPart, ShardPartWriter, assemble
-from fastdata.shards._files import sha256_file
-from fastdata.shards.manifest import KEY_OFFSETS, KEYS, TABLE, FileEntry, Manifest, ShardEntry
-from fastdata.shards.parts import part_name
+from fastdata.core.checksum import sha256_file
+from fastdata.core.fields import TARGET, Field
+from fastdata.images.stored import StoredMedia
+from fastdata.store import Contents, ShardPart, ShardPartWriter, assemble
+from fastdata.store.manifest import KEY_OFFSETS, KEYS, TABLE, FileEntry, Manifest, ShardEntry
+from fastdata.store.parts import part_name
+from fastdata.store.record import Record
+from fastdata.store.table import TABLE_DTYPE
 
 RECORDS = 100_000  # in a shard, and different ones in a pack
 SIDE = 8

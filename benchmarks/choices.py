@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fastdata import resample
-from fastdata.decode import decode_whole
-from fastdata.jpeg import Slicer, Transcoded, transcode
-from fastdata.plan import Box
+from fastdata.images import resample
+from fastdata.images.decode import decode_whole
+from fastdata.images.jpeg import Slicer, Transcoded, transcode
+from fastdata.images.plan import Box
 from fastdata.transforms import RandomResizedCrop
 
 BOXES = 5  # of each image

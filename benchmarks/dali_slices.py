@@ -18,7 +18,7 @@ from typing import Any
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.sample import EncodedImage
+from fastdata.images.stored import EncodedImage
 
 from . import markdown, usage
 from .case_rounds import interleaved

@@ -19,12 +19,12 @@ from statistics import median
 import cv2
 import numpy as np
 
-from fastdata.decode import decode, decode_whole, load_kernels
-from fastdata.decoders import DECODERS, choose_decoder
 from fastdata.errors import MissingDependencyError
-from fastdata.jpeg import Transcoded, transcode
-from fastdata.plan import Plan
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole, load_kernels
+from fastdata.images.decoders import DECODERS, choose_decoder
+from fastdata.images.jpeg import Transcoded, transcode
+from fastdata.images.plan import Plan
+from fastdata.images.stored import EncodedImage
 from fastdata.transforms import RandomResizedCrop
 
 from .errors import BenchmarkError

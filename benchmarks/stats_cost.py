@@ -14,8 +14,9 @@ from pathlib import Path
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.delivery import Delivery, clock, timed
-from fastdata.stats import Meter
+from fastdata.datasets.clock import clock, timed
+from fastdata.loader.delivery import Delivery
+from fastdata.loader.stats import Meter
 
 BATCH = 64
 

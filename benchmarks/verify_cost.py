@@ -12,7 +12,7 @@ from statistics import median
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.shards import VERIFY, PackReader
+from fastdata.store import VERIFY, PackReader
 
 from . import markdown
 from .case_rounds import interleaved

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from fastdata.fields import parse_fields
+from fastdata.core.fields import parse_fields
 from fastdata.sources import Blob, Item, Source
 
 

@@ -15,10 +15,10 @@ from test_source_tar import npy, write_tar
 from test_source_tfrecord import example, write_records
 
 import fastdata
-from fastdata.shards import PackReader
 from fastdata.sources import Source
 from fastdata.sources.detect import open_source
 from fastdata.sources.packs import PackSource
+from fastdata.store import PackReader
 
 COUNT = 12
 

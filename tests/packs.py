@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from fastdata.fields import Field
-from fastdata.sample import Record, StoredMedia
-from fastdata.shards import Contents, ShardPart, ShardPartWriter, assemble
-from fastdata.shards.parts import part_name
+from fastdata.core.fields import Field
+from fastdata.images.stored import StoredMedia
+from fastdata.store import Contents, ShardPart, ShardPartWriter, assemble
+from fastdata.store.parts import part_name
+from fastdata.store.record import Record
 
 IMAGE_ONLY = {"image": Field("image"), "target": Field("int")}
 

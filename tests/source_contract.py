@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdata.fields import parse_fields
+from fastdata.core.fields import parse_fields
 from fastdata.sources import Blob, FileBlob, Item, Source
 
 

@@ -26,8 +26,8 @@ from fastdata.errors import (
     PackNotFoundError,
     SourceError,
 )
-from fastdata.shards import PackReader
 from fastdata.sources.detect import open_source
+from fastdata.store import PackReader
 
 FIELDS = {"image": "image", "target": "int", "mask": "mask", "s": "str", "v": "int64[?]"}
 

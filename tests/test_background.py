@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.background import BackgroundIterator
 from fastdata.errors import OptionError
+from fastdata.loader.workers.background import BackgroundIterator
 
 PATIENCE = 30  # seconds before a test calls something hung
 
@@ -452,7 +452,7 @@ def test_a_forked_child_gets_an_error_and_the_parent_goes_on() -> None:
 
 AT_EXIT = """
 import itertools
-from fastdata.background import BackgroundIterator
+from fastdata.loader.workers.background import BackgroundIterator
 
 def source():
     try:

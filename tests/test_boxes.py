@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastdata.boxes import orient_boxes, transform_boxes, visible
 from fastdata.errors import OptionError
-from fastdata.plan import Box, Padding, Plan
-from fastdata.render import apply_orientation, execute_nearest
+from fastdata.images.boxes import orient_boxes, transform_boxes, visible
+from fastdata.images.plan import Box, Padding, Plan
+from fastdata.images.render import apply_orientation, execute_nearest
 
 HEIGHT, WIDTH = 60, 100
 WHOLE = Plan.whole(HEIGHT, WIDTH)

@@ -18,7 +18,7 @@ from images import contents, encoded, picture, write_image, write_tree
 import fastdata
 from fastdata import PackedDataset, PackedImageFolder
 from fastdata.cli import main
-from fastdata.shards import PackReader
+from fastdata.store import PackReader
 
 
 def run(*arguments: object) -> int:

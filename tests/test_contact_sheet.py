@@ -20,11 +20,11 @@ from test_cli import run
 import fastdata
 from fastdata import EmptySourceError, MissingDependencyError, OptionError
 from fastdata import transforms as T
-from fastdata.boxes import transform_boxes
-from fastdata.contact_sheet._choice import find_key
-from fastdata.contact_sheet._crops import taken
-from fastdata.plan import Box, Plan
-from fastdata.sample import KeyTable
+from fastdata.core.keys import KeyTable
+from fastdata.images.boxes import transform_boxes
+from fastdata.images.plan import Box, Plan
+from fastdata.inspection.contact_sheet._choice import find_key
+from fastdata.inspection.contact_sheet._crops import taken
 
 pytest.importorskip("matplotlib", reason="extra plot")
 

@@ -25,7 +25,7 @@ from benchmarks import dali_slices
 from fastdata import transforms as T
 from fastdata.dali import DALILoader
 from fastdata.errors import MissingDependencyError, OptionError, SampleError
-from fastdata.plan import Plan
+from fastdata.images.plan import Plan
 
 pytest.importorskip("nvidia.dali", reason="needs DALI: pip install nvidia-dali-cuda130")
 

@@ -18,7 +18,7 @@ from images import contents, write_tree
 
 import fastdata
 from fastdata import PackingError
-from fastdata.scheduler import scheduled
+from fastdata.packing.dask import scheduled
 from fastdata.sources import Item, Source
 from fastdata.sources.detect import open_source
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(180)  # ten processes import torch
 
 ALLOWED = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
 SMALL: dict[str, Any] = {"shard_size": 8000, "quiet": True}
-PRELOAD = ["--preload", "fastdata.packing"]  # takes seconds, in the scheduler as in workers
+PRELOAD = ["--preload", "fastdata.packing.write"]  # takes seconds, in the scheduler as in workers
 
 
 class Cluster:

@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Subset, default_collate
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.batch import SampleBatch, collate
-from fastdata.image_dataset import ImageDataset
-from fastdata.transforms._random import sample_generator
+from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.batch import SampleBatch, collate
+from fastdata.transforms.randomness import sample_generator
 
 Opener = Callable[..., ImageDataset]
 

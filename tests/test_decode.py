@@ -18,12 +18,12 @@ from images import encoded, picture
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fastdata.decode import decode, decode_whole, decoded_size
 from fastdata.errors import DecodeError
-from fastdata.opencv import quiet_opencv, single_threaded_opencv
-from fastdata.plan import Box, Padding, Plan
-from fastdata.render import apply_orientation, execute
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole, decoded_size
+from fastdata.images.opencv import quiet_opencv, single_threaded_opencv
+from fastdata.images.plan import Box, Padding, Plan
+from fastdata.images.render import apply_orientation, execute
+from fastdata.images.stored import EncodedImage
 
 Pixels = NDArray[np.uint8]
 HEIGHT, WIDTH = 61, 83  # odd, so that subsampled chroma does not divide

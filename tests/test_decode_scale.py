@@ -11,9 +11,9 @@ from images import write_image
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.decode import decode, decode_whole
-from fastdata.plan import Box, Plan
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole
+from fastdata.images.plan import Box, Plan
+from fastdata.images.stored import EncodedImage
 
 
 @pytest.fixture(scope="module")

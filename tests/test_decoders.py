@@ -20,13 +20,13 @@ import fastdata
 from benchmarks.decoders import report
 from fastdata import DataLoaderX, MissingDependencyError, OptionError, PackedDataset, SampleError
 from fastdata import transforms as T
-from fastdata.decode import decode, decode_whole
-from fastdata.decoders import DECODERS, choose_decoder
 from fastdata.errors import DecodeError
-from fastdata.jpeg import Transcoded, transcode
-from fastdata.opencv import quiet_opencv
-from fastdata.plan import Box, Plan
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole
+from fastdata.images.decoders import DECODERS, choose_decoder
+from fastdata.images.jpeg import Transcoded, transcode
+from fastdata.images.opencv import quiet_opencv
+from fastdata.images.plan import Box, Plan
+from fastdata.images.stored import EncodedImage
 
 pytest.importorskip("simplejpeg", reason="extra turbo")
 

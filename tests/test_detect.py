@@ -28,7 +28,7 @@ from fastdata.errors import (
     SourceNotFoundError,
 )
 from fastdata.sources.detect import SOURCES, detect, open_source
-from fastdata.sources.table import list_table
+from fastdata.sources.table.source import list_table
 
 JPEG = encoded(picture(20, 30))
 WEBDATASET = [("0.jpg", JPEG), ("0.cls", b"1"), ("1.jpg", JPEG), ("1.cls", b"0")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdata.display import columns_of, padded, printable, shortened, side_by_side
+from fastdata.inspection.text import columns_of, padded, printable, shortened, side_by_side
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from images import encoded, picture
 from PIL import Image, ImageOps
 
-from fastdata.decode import decode, decode_whole
-from fastdata.encode import EncodeSettings, orientation_of
-from fastdata.encode import encode as encode_image
 from fastdata.errors import DecodeError, OptionError
-from fastdata.sample import EncodedImage, StoredMedia
+from fastdata.images.decode import decode, decode_whole
+from fastdata.images.encode import EncodeSettings, orientation_of
+from fastdata.images.encode import encode as encode_image
+from fastdata.images.stored import EncodedImage, StoredMedia
 
 
 def encode(data: bytes, chosen: EncodeSettings) -> StoredMedia:

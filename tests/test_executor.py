@@ -31,12 +31,12 @@ from inputs import INPUTS
 
 import fastdata
 from fastdata import OptionError, PackingError, SourceError
-from fastdata.encode import EncodeSettings
-from fastdata.packing import PackSettings, plan_shards
-from fastdata.shard_tasks import ShardTask, pack_by_executor, versions
-from fastdata.shards.parts import PartInfo
+from fastdata.images.encode import EncodeSettings
+from fastdata.packing.tasks import ShardTask, pack_by_executor, versions
+from fastdata.packing.write import PackSettings, plan_shards
 from fastdata.sources import Item, Source
 from fastdata.sources.detect import open_source
+from fastdata.store.parts import PartInfo
 
 SMALL: dict[str, Any] = {"shard_size": 8000, "quiet": True}
 TINY: dict[str, Any] = {"shard_size": 3000, "quiet": True}
@@ -208,7 +208,7 @@ class TestTasks:
     def test_tasks_in_flight_are_bounded(
         self, photos: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fastdata.shard_tasks._MOST_BYTES", 3000)
+        monkeypatch.setattr("fastdata.packing.tasks._MOST_BYTES", 3000)
         most, now, lock = 0, set[int](), threading.Lock()
 
         class Counting(ThreadPoolExecutor):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdata.core.fields import Field, parse_fields
 from fastdata.errors import OptionError
-from fastdata.fields import Field, parse_fields
 
 PLAIN = ("image", "mask", "boxes", "int", "float", "str", "json", "bytes")
 DTYPES = (

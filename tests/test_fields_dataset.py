@@ -21,10 +21,10 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 import fastdata
 from fastdata import DataLoaderX, PackedDataset, PackedImageFolder
 from fastdata import transforms as T
-from fastdata.batch import FieldBatch
-from fastdata.boxes import visible
+from fastdata.datasets.batch import FieldBatch
 from fastdata.errors import OptionError, PackNotFoundError, SampleError
-from fastdata.shards import PackReader
+from fastdata.images.boxes import visible
+from fastdata.store import PackReader
 
 COUNT, HEIGHT, WIDTH = 11, 60, 90
 BOX = (20, 10, 70, 45)  # left, top, right, bottom of the labelled rectangle

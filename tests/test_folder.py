@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fastdata.core.files import read_file
 from fastdata.errors import EmptySourceError, SourceError, SourceNotFoundError
-from fastdata.folder import EXTENSIONS, Listing, list_flat, list_folder, read_file
+from fastdata.sources.folder.walk import EXTENSIONS, Listing, list_flat, list_folder
 
 # The list in torchvision.datasets.folder, and the one that fastdata adds.
 TORCHVISION = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from fastdata.errors import DecodeError
-from fastdata.header import probe, sniff
+from fastdata.images.header import probe, sniff
 
 STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 NAMES = {"PPM": "pnm"}  # Pillow's name in lower case is ours for all others

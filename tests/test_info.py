@@ -16,9 +16,9 @@ from PIL import Image
 from test_cli import run
 
 import fastdata
-from fastdata.display import columns_of
-from fastdata.histogram import COLUMNS, Tally
-from fastdata.info import pack_info
+from fastdata.inspection.histogram import COLUMNS, Tally
+from fastdata.inspection.info import pack_info
+from fastdata.inspection.text import columns_of
 
 QUANTITIES = {"width", "height", "pixels", "bytes"}
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fastdata.errors import DecodeError
-from fastdata.jpeg import Reason, Slicer, Transcoded, _bits, _slicer, find_index, transcode
-from fastdata.jpeg._header import parse
+from fastdata.images.jpeg import Reason, Slicer, Transcoded, _bits, _slicer, find_index, transcode
+from fastdata.images.jpeg._header import parse
 
 SOURCES = [
     jpegs.synthetic(40, 100, ((1, 1),), interval=3),

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastdata.jpeg
+import fastdata.images.jpeg
 
-PACKAGE = Path(fastdata.jpeg.__file__).parent
+PACKAGE = Path(fastdata.images.jpeg.__file__).parent
 
 
 def run(code: str, *, path: Path | None = None, **environment: str) -> str:
@@ -32,23 +32,23 @@ def run(code: str, *, path: Path | None = None, **environment: str) -> str:
 def installation(root: Path) -> Path:
     """A copy of the package where no cache can be kept beside the sources, not even by root."""
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PACKAGE, root / "fastdata" / "jpeg", ignore=ignore)
-    for name in ("errors.py", "jit.py"):
-        shutil.copy(PACKAGE.parent / name, root / "fastdata")
+    images = root / "fastdata" / "images"
+    shutil.copytree(PACKAGE, images / "jpeg", ignore=ignore)
+    shutil.copy(PACKAGE.parent / "jit.py", images)
+    shutil.copy(PACKAGE.parents[1] / "errors.py", root / "fastdata")
     (root / "fastdata" / "__init__.py").touch()
-    (root / "fastdata" / "jpeg" / "__pycache__").touch()
+    (images / "__init__.py").touch()
+    (images / "jpeg" / "__pycache__").touch()
     return root
 
 
 def test_importing_the_package_does_not_import_numba() -> None:
-    assert run("import sys, fastdata.jpeg; print('numba' in sys.modules)") == "False"
+    assert run("import sys, fastdata.images.jpeg; print('numba' in sys.modules)") == "False"
 
 
 def test_without_numba() -> None:
-    code = (
-        "import sys; sys.modules['numba'] = None; import fastdata.jpeg as j; print(j.available())"
-    )
-    assert run(code) == "False"
+    code = "import sys; sys.modules['numba'] = None; from fastdata.images import jpeg as j"
+    assert run(f"{code}; print(j.available())") == "False"
 
 
 AT_A_TERMINAL = """
@@ -56,9 +56,9 @@ import io, sys
 class Terminal(io.StringIO):
     isatty = lambda self: True
 sys.stderr = Terminal()
-from fastdata.jpeg import available
+from fastdata.images.jpeg import available
 assert available()
-from fastdata.jpeg import _bits, _cut, _walk
+from fastdata.images.jpeg import _bits, _cut, _walk
 print([(len(k.stats.cache_hits), len(k.stats.cache_misses)) for k in
        (_cut.cut, _walk.walk, _bits.emit)])
 print(sys.stderr.getvalue().strip())
@@ -75,9 +75,9 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
 def test_a_read_only_installation_uses_the_users_cache(tmp_path: Path) -> None:
     root = installation(tmp_path / "site")
     cache = tmp_path / "cache"
-    code = "import fastdata.jpeg as j; print(j.__file__, j.available())"
+    code = "import fastdata.images.jpeg as j; print(j.__file__, j.available())"
     found = run(code, path=root, XDG_CACHE_HOME=str(cache))
-    assert found == f"{root / 'fastdata' / 'jpeg' / '__init__.py'} True"
+    assert found == f"{root / 'fastdata' / 'images' / 'jpeg' / '__init__.py'} True"
     assert {path.name.split(".")[0] for path in cache.rglob("*.nbi")} >= {"_cut", "_walk", "_bits"}
 
 
@@ -85,5 +85,5 @@ def test_where_nothing_can_be_written_kernels_are_compiled_in_memory(tmp_path: P
     root = installation(tmp_path / "site")
     blocked = tmp_path / "file"
     blocked.touch()
-    code = "import fastdata.jpeg as j; print(j.available())"
+    code = "import fastdata.images.jpeg as j; print(j.available())"
     assert run(code, path=root, XDG_CACHE_HOME=str(blocked), HOME=str(blocked)) == "True"

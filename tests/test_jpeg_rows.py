@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from images import picture
 from PIL import Image
 
-from fastdata.decode import decode, decode_whole
-from fastdata.jpeg import first_rows
-from fastdata.plan import Box, Plan
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole
+from fastdata.images.jpeg import first_rows
+from fastdata.images.plan import Box, Plan
+from fastdata.images.stored import EncodedImage
 
 SAMPLINGS = {
     name: getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{name}")

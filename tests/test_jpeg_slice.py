@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from test_jpeg_transcode import FACTORS, transcoded
 
 from fastdata.errors import DecodeError
-from fastdata.jpeg import Slicer, Transcoded, _slicer
+from fastdata.images.jpeg import Slicer, Transcoded, _slicer
 
 Box = tuple[int, int, int, int]
 

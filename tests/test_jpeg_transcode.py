@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastdata.jpeg import Transcoded, find_index, index, interval_for, transcode
-from fastdata.jpeg._header import parse
-from fastdata.jpeg._transcode import grid, recode
+from fastdata.images.jpeg import Transcoded, find_index, index, interval_for, transcode
+from fastdata.images.jpeg._header import parse
+from fastdata.images.jpeg._transcode import grid, recode
 
 GREY: jpegs.Factors = ((1, 1),)
 FACTORS = st.one_of(

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from images import encoded, picture
 from PIL import Image
 
-from fastdata import limits
-from fastdata.decode import decode, decode_unchanged, decode_whole
-from fastdata.encode import EncodeSettings, encode
 from fastdata.errors import DecodeError
-from fastdata.opencv import quiet_opencv
-from fastdata.plan import Box, Plan
-from fastdata.sample import EncodedImage
+from fastdata.images import limits
+from fastdata.images.decode import decode, decode_unchanged, decode_whole
+from fastdata.images.encode import EncodeSettings, encode
+from fastdata.images.opencv import quiet_opencv
+from fastdata.images.plan import Box, Plan
+from fastdata.images.stored import EncodedImage
 
 PIXELS = picture(40, 60)
 CROP = Plan.whole(40, 60).crop(Box(3, 4, 30, 40))

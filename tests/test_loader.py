@@ -26,8 +26,8 @@ from torch.utils.data import (
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.loader import DataLoaderX
-from fastdata.sampler import ShuffleSampler
+from fastdata.loader.loader import DataLoaderX
+from fastdata.loader.order.samplers import ShuffleSampler
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from images import write_tree
 from torch.utils.data import Dataset
 
 import fastdata
-from fastdata import DataLoaderX, SharedMemoryError, delivering
+from fastdata import DataLoaderX, SharedMemoryError
 from fastdata import transforms as T
+from fastdata.loader.workers import torch_loader as delivering
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from images import encoded, picture
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastdata.decode import decode
 from fastdata.errors import DecodeError, OptionError
-from fastdata.masks import decode_mask, encode_mask, labels_of
-from fastdata.opencv import quiet_opencv
-from fastdata.plan import Box, Padding, Plan
-from fastdata.render import apply_orientation
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode
+from fastdata.images.masks import decode_mask, encode_mask, labels_of
+from fastdata.images.opencv import quiet_opencv
+from fastdata.images.plan import Box, Padding, Plan
+from fastdata.images.render import apply_orientation
+from fastdata.images.stored import EncodedImage
 
 Labels = NDArray[Any]
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)

@@ -27,8 +27,8 @@ from fastdata.errors import (
     PackNotFoundError,
     SourceError,
 )
-from fastdata.shards import PackReader
 from fastdata.sources.packs import PackSource
+from fastdata.store import PackReader
 
 ENCODINGS = ("sliceable", "keep", "jpeg", "png", "raw")
 FIELDS = {

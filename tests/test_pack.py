@@ -21,6 +21,7 @@ from PIL import Image
 
 import fastdata
 from fastdata import pack_image_folder
+from fastdata.core.sizes import parse_size
 from fastdata.errors import (
     EmptySourceError,
     OptionError,
@@ -28,9 +29,8 @@ from fastdata.errors import (
     PackingError,
     SourceError,
 )
-from fastdata.shards import PackReader
-from fastdata.sizes import parse_size
 from fastdata.sources.detect import open_source
+from fastdata.store import PackReader
 
 
 def pack(src: Path, dst: Path, **options: Any) -> fastdata.PackReport:

@@ -18,12 +18,12 @@ from jpegs import by_pillow
 import fastdata
 from fastdata import OptionError, PackingError, plan_pack
 from fastdata.cli import main
-from fastdata.pack_advice import advise
-from fastdata.pack_sample import total
-from fastdata.shards import PackReader
-from fastdata.shards.manifest import Manifest
+from fastdata.packing.dry_run.advice import advise
+from fastdata.packing.dry_run.looks import total
 from fastdata.sources import Source
 from fastdata.sources.detect import open_source
+from fastdata.store import PackReader
+from fastdata.store.manifest import Manifest
 
 TOLERANCE = 0.1  # of the size of a pack, as estimated from 64 samples
 PAGES = 8192  # a shard's file grows by pages; which ones LMDB fills is known but for two of them

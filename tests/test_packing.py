@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from images import contents, write_tree
 
 import fastdata
-from fastdata import packing
-from fastdata.packing import plan_shards
+from fastdata.packing import write as packing
+from fastdata.packing.write import plan_shards
 
 
 @settings(max_examples=50)

@@ -29,8 +29,8 @@ from fastdata.errors import (
     PackNotFoundError,
     RemoteError,
 )
-from fastdata.remote import LocalPlace, Place, Retry, is_url, open_place
-from fastdata.remote.place import Cancelled, checked_name
+from fastdata.store.remote import LocalPlace, Place, Retry, is_url, open_place
+from fastdata.store.remote.place import Cancelled, checked_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
@@ -364,7 +364,7 @@ def test_a_missing_package_is_named() -> None:
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
         "sys.modules['fsspec.registry']._registry.clear()\n"
-        "from fastdata.remote import open_place\n"
+        "from fastdata.store.remote import open_place\n"
         "open_place('s3://bucket/pack')"
     )
     check_missing(code, "pip install s3fs")
@@ -372,8 +372,8 @@ def test_a_missing_package_is_named() -> None:
 
 def test_missing_fsspec_is_named() -> None:
     code = (
-        "from fastdata.remote import open_place\n"
-        "import sys; sys.modules.pop('fastdata.remote.url', None)\n"
+        "from fastdata.store.remote import open_place\n"
+        "import sys; sys.modules.pop('fastdata.store.remote.url', None)\n"
         "sys.modules.update(dict.fromkeys(n for n in sys.modules if n.startswith('fsspec')))\n"
         "open_place('/tmp'); open_place('file:///tmp')\n"
         "open_place('memory://pack')"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastdata.errors import DecodeError
-from fastdata.plan import Box, Padding, Plan
-from fastdata.render import execute
+from fastdata.images.plan import Box, Padding, Plan
+from fastdata.images.render import execute
 
 Pixels = NDArray[np.uint8]
 FILL = (9, 120, 250)

@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastdata.background import BackgroundIterator
 from fastdata.errors import OptionError
-from fastdata.prefetch import CUDAPrefetcher
+from fastdata.loader.prefetch import CUDAPrefetcher
+from fastdata.loader.workers.background import BackgroundIterator
 
 
 class Accelerator:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fastdata
-from fastdata.decode import decode_whole
-from fastdata.encode import EncodeSettings
+from fastdata.core.fields import Field, parse_fields
 from fastdata.errors import DecodeError, SourceError
-from fastdata.fields import Field, parse_fields
-from fastdata.records import encode_item
-from fastdata.sample import Record
-from fastdata.shards import PackReader
+from fastdata.images.decode import decode_whole
+from fastdata.images.encode import EncodeSettings
+from fastdata.packing.records import encode_item
 from fastdata.sources import FileBlob, Item
+from fastdata.store import PackReader
+from fastdata.store.record import Record
 
 HEIGHT, WIDTH = 20, 30
 PIXELS = picture(HEIGHT, WIDTH)

@@ -37,8 +37,8 @@ from fastdata.errors import (
     PackingError,
     RemoteError,
 )
-from fastdata.remote import Place, open_place
-from fastdata.shards import PackReader
+from fastdata.store import PackReader
+from fastdata.store.remote import Place, open_place
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 

@@ -28,7 +28,7 @@ from fastdata.errors import (
     RemoteError,
     SampleError,
 )
-from fastdata.shards import PackReader
+from fastdata.store import PackReader
 
 SAMPLES = 48
 CROP = T.Compose([T.RandomResizedCrop(16), T.RandomHorizontalFlip()])

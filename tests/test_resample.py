@@ -19,7 +19,7 @@ from images import resized_plainly
 from numpy.typing import NDArray
 
 from fastdata.errors import OptionError
-from fastdata.resample import available, resize_bicubic, resize_bilinear
+from fastdata.images.resample import available, resize_bicubic, resize_bilinear
 
 pytest.importorskip("numba")
 

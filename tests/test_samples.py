@@ -25,8 +25,8 @@ from fastdata.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from fastdata.shards import PackReader
 from fastdata.sources import Item
+from fastdata.store import PackReader
 
 
 def pack(samples: Any, path: Path, **options: Any) -> fastdata.PackReport:

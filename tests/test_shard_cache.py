@@ -15,7 +15,7 @@ import pytest
 from servers import FileServer
 
 from fastdata.errors import CacheError, OptionError, PackFormatError, PackNotFoundError, RemoteError
-from fastdata.remote import (
+from fastdata.store.remote import (
     LocalPlace,
     Place,
     Retry,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from servers import FileServer
 
-from fastdata.remote import Place, Retry, ShardCache, open_place
+from fastdata.store.remote import Place, Retry, ShardCache, open_place
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 

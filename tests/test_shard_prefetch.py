@@ -18,7 +18,7 @@ from servers import FileServer
 
 import fastdata
 from fastdata.errors import OptionError, PackFormatError
-from fastdata.remote import Place, Prefetcher, Retry, ShardCache, open_place
+from fastdata.store.remote import Place, Prefetcher, Retry, ShardCache, open_place
 
 SIZE = 100_000
 
@@ -216,7 +216,7 @@ def test_the_exit_of_the_interpreter_is_not_held_up(server: FileServer, tmp_path
         "import sys, time, types\n"
         "sys.modules['fastdata'] = package = types.ModuleType('fastdata')\n"
         f"package.__path__ = {list(fastdata.__path__)}\n"
-        "from fastdata.remote import *\n"
+        "from fastdata.store.remote import *\n"
         "from collections import namedtuple\n"
         "entry = namedtuple('Entry', 'file bytes sha256')('shard-0', 100 << 20, '0' * 64)\n"
         f"cache = ShardCache({str(tmp_path / 'cache')!r}, 200 << 20)\n"

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastdata.errors import OptionError
-from fastdata.shards import STORAGES
-from fastdata.shards import storage as named
+from fastdata.store import STORAGES
+from fastdata.store import storage as named
 
 
 def write(path: Path, name: str, records: list[bytes]) -> list[int]:

@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.decode import decode_whole
 from fastdata.errors import DecodeError
-from fastdata.shards import PackReader
-from fastdata.transforms._random import sample_generator
+from fastdata.images.decode import decode_whole
+from fastdata.store import PackReader
+from fastdata.transforms.randomness import sample_generator
 
 pytest.importorskip("numba")
 

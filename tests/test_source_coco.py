@@ -16,7 +16,7 @@ from source_contract import SourceContract
 
 from fastdata.errors import EmptySourceError, SourceError, SourceNotFoundError
 from fastdata.sources.base import Source
-from fastdata.sources.coco import CocoSource, detect_coco, list_coco
+from fastdata.sources.coco.source import CocoSource, detect_coco, list_coco
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CATEGORIES = [{"id": 18, "name": "dog", "supercategory": "animal"}, {"id": 3, "name": "car"}]

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from images import encoded, picture
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError, SourceNotFoundError
-from fastdata.sources.foreign_lmdb import detect_lmdb, list_lmdb
-from fastdata.sources.lmdb_values import LmdbBlob
-from fastdata.sources.pickled import Span, read_pickle
+from fastdata.sources.lmdb.pickled import Span, read_pickle
+from fastdata.sources.lmdb.source import detect_lmdb, list_lmdb
+from fastdata.sources.lmdb.values import LmdbBlob
 
 JPEG = encoded(picture(20, 30))
 Entries = dict[bytes, bytes]

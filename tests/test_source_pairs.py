@@ -12,8 +12,8 @@ from source_contract import SourceContract
 
 from fastdata.errors import EmptySourceError, OptionError, SourceError, SourceNotFoundError
 from fastdata.sources.base import Source
-from fastdata.sources.coco import detect_coco
-from fastdata.sources.pairs import PairSource, detect_pairs, list_pairs
+from fastdata.sources.coco.source import detect_coco
+from fastdata.sources.pairs.source import PairSource, detect_pairs, list_pairs
 
 
 def touch(root: Path, *names: str) -> Path:

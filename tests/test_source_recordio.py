@@ -15,7 +15,7 @@ from images import encoded, picture
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError
 from fastdata.sources import SpanBlob
-from fastdata.sources.recordio import detect_recordio, list_recordio
+from fastdata.sources.recordio.source import detect_recordio, list_recordio
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 JPEG = encoded(picture(20, 30))

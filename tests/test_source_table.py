@@ -16,7 +16,7 @@ from source_contract import SourceContract
 
 from fastdata.errors import EmptySourceError, OptionError, SourceError, SourceNotFoundError
 from fastdata.sources.base import FileBlob, Source
-from fastdata.sources.table import TableSource, list_table
+from fastdata.sources.table.source import TableSource, list_table
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

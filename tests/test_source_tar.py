@@ -20,7 +20,7 @@ from images import encoded, picture
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError, SourceNotFoundError
 from fastdata.sources import SpanBlob
-from fastdata.sources.tar import detect_tar, list_tar
+from fastdata.sources.tar.source import detect_tar, list_tar
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 JPEG = encoded(picture(20, 30))

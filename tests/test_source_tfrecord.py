@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from images import encoded, picture
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError
-from fastdata.sources.crc32c import crc32c, masked_crc32c
-from fastdata.sources.tfrecord import detect_tfrecord, list_tfrecord
+from fastdata.sources.tfrecord.crc32c import crc32c, masked_crc32c
+from fastdata.sources.tfrecord.source import detect_tfrecord, list_tfrecord
 
 Value = bytes | int | float | list[int] | list[bytes]
 JPEG = encoded(picture(20, 30))
@@ -120,7 +120,7 @@ class TestChecksum:
         assert masked_crc32c(data).to_bytes(4, "little") == masked(data)
 
     def test_without_numba(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "fastdata.sources._crc32c_kernel", None)
+        monkeypatch.setitem(sys.modules, "fastdata.sources.tfrecord._crc32c_kernel", None)
         assert crc32c(bytes(range(100))) == bitwise_crc32c(bytes(range(100)))
 
 

@@ -18,9 +18,9 @@ from packs import record, write_pack
 import fastdata
 from fastdata import BenchReport, OptionError, bench
 from fastdata import transforms as T
-from fastdata.stage_report import Row
-from fastdata.stage_work import Facts, StageWork
-from fastdata.trials import open_images
+from fastdata.inspection.bench.report import Row
+from fastdata.inspection.bench.work import Facts, StageWork
+from fastdata.inspection.trials import open_images
 
 SMALL: dict[str, Any] = {"size": 8, "batch_size": 5, "seconds": 0.1}
 

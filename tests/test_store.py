@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from packs import change_manifest, record, write_pack
 
+from fastdata.core.keys import KeyTable
 from fastdata.errors import PackFormatError, PackNotFoundError
-from fastdata.sample import TABLE_DTYPE, KeyTable
-from fastdata.shards import FileEntry, Manifest, PackReader, ShardEntry
-from fastdata.shards._files import NpyStream
+from fastdata.store import FileEntry, Manifest, PackReader, ShardEntry
+from fastdata.store.npy import NpyStream
+from fastdata.store.table import TABLE_DTYPE
 
 
 def packed(directory: Path, storage: str, samples: dict[str, bytes], a_shard: int = 1000) -> Path:
@@ -62,7 +63,7 @@ def test_more_shards_than_the_soft_limit_of_open_files(storage: str, tmp_path: P
     samples = some_samples(150)
     path = packed(tmp_path / "p", storage, samples, 1)
     code = (
-        "import resource, sys; from fastdata.shards import PackReader\n"
+        "import resource, sys; from fastdata.store import PackReader\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (90, hard))\n"
         "p = PackReader(sys.argv[1]); print(sum(len(p.read(i)) for i in range(len(p))))"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
-from fastdata.structure import dense_parts, map_tensors, move_to_device, tensors_in
+from fastdata.core.nested import dense_parts, map_tensors, move_to_device, tensors_in
 
 META = torch.device("meta")
 

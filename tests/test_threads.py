@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 import fastdata
-from fastdata.loader import DataLoaderX
+from fastdata.loader.loader import DataLoaderX
 
 
 @pytest.fixture(autouse=True)

@@ -23,11 +23,11 @@ from images import resized_by_pillow as by_pillow
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastdata import resample
 from fastdata import transforms as T
 from fastdata.errors import OptionError
-from fastdata.plan import Box, Plan
-from fastdata.transforms._random import Generator, sample_generator
+from fastdata.images import resample
+from fastdata.images.plan import Box, Plan
+from fastdata.transforms.randomness import Generator, sample_generator
 
 Pixels = NDArray[np.uint8]
 some = settings(max_examples=150, deadline=None)

@@ -19,7 +19,7 @@ from PIL import Image
 import fastdata
 from fastdata import transforms as T
 from fastdata.errors import OptionError
-from fastdata.transforms._random import draw_below, sample_generator
+from fastdata.transforms.randomness import draw_below, sample_generator
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastdata.errors import OptionError
-from fastdata.prefetch import CUDAPrefetcher
+from fastdata.loader.prefetch import CUDAPrefetcher
 from fastdata.transforms import Compose, DeviceNormalize, Normalize
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 import fastdata
 from fastdata import OptionError, TuneReport, tune
-from fastdata.trials import Setting, Subject, Trial, Trials
-from fastdata.tune_search import Search, first_settings
+from fastdata.inspection.trials import Setting, Subject, Trial, Trials
+from fastdata.inspection.tune.search import Search, first_settings
 
 SMALL: dict[str, Any] = {"size": 8, "max_workers": 2, "quiet": True}
 

@@ -23,7 +23,7 @@ from fastdata.errors import (
     PackingError,
     PackNotFoundError,
 )
-from fastdata.shards import PackReader
+from fastdata.store import PackReader
 
 
 def pack(src: Path, dst: Path, **options: Any) -> Path:

@@ -18,8 +18,8 @@ from images import contents, encoded, picture, write_tree
 import fastdata
 from fastdata import PackedDataset, PackedImageFolder, unpack
 from fastdata.errors import OptionError, PackFormatError, SourceError
-from fastdata.shards import PackReader
 from fastdata.sources.detect import open_source
+from fastdata.store import PackReader
 
 FIELDS = {
     "image": "image", "target": "int", "mask": "mask", "wide": "mask", "other": "image",

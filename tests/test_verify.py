@@ -16,8 +16,8 @@ from packs import change_manifest
 
 from fastdata import VerifyReport, pack_image_folder, verify_pack
 from fastdata.errors import PackError, PackFormatError, PackNotFoundError
-from fastdata.sample import TABLE_DTYPE
-from fastdata.shards import PackReader
+from fastdata.store import PackReader
+from fastdata.store.table import TABLE_DTYPE
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def check(name: str) -> dict[str, Any]:
 def check_here() -> dict[str, Any]:
     """The same of the benchmark's own interpreter; compiles fastdata's kernels where need be."""
     from benchmarks.machine import package_versions
-    from fastdata.decode import load_kernels
+    from fastdata.images.decode import load_kernels
 
     load_kernels()
     return package_versions(("torch", "fastdata", "cv2", "PIL"))

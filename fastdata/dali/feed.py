@@ -10,15 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode import cut_slice, decode
-from ..delivery import Task
+from ..datasets import ImageDataset
 from ..errors import DecodeError, OptionError, PackFormatError, SampleError
-from ..header import probe, sniff
-from ..image_dataset import ImageDataset
-from ..limits import check_size
-from ..plan import Box, Plan
-from ..sample import EncodedImage
-from ..transforms._random import sample_generator
+from ..images import Box, EncodedImage, Plan, check_size, cut_slice, decode, probe, sniff
+from ..loader import Task
+from ..transforms import sample_generator
 from .graph import Graph
 
 Bytes = NDArray[np.uint8]

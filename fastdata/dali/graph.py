@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError
-from ..plan import Interpolation, PaddingMode, Plan
+from ..images import Interpolation, PaddingMode, Plan
 from .installed import dali
 
 Resize = tuple[Interpolation, bool]  # with antialias

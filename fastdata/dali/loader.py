@@ -9,18 +9,12 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from ..dataset import PackedImageFolder
+from ..core import as_device, available_cores
+from ..datasets import ImageDataset, PackedDataset, PackedImageFolder, Transform
 from ..errors import OptionError
-from ..fields_dataset import PackedDataset
-from ..image_dataset import ImageDataset, Transform
-from ..loader import DataLoaderX
-from ..parallel import available_cores
-from ..plan import Plan
-from ..prefetch import CUDAPrefetcher
-from ..progress import Progress
-from ..structure import as_device
-from ..transforms._random import sample_generator
-from ..transforms.compose import ELEMENTWISE, Pipeline
+from ..images import Plan
+from ..loader import CUDAPrefetcher, DataLoaderX, Progress
+from ..transforms import ELEMENTWISE, Pipeline, sample_generator
 from .graph import Graph
 from .installed import dali
 from .runner import Settings

@@ -9,19 +9,16 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
-from ..background import BackgroundIterator
-from ..decode import decode_whole
-from ..delivery import Delivery
+from ..datasets import ImageDataset
 from ..errors import DecodeError, SampleError
-from ..header import sniff
-from ..image_dataset import ImageDataset
-from ..progress import Indices, Progress
+from ..images import decode_whole, sniff
+from ..loader import BackgroundIterator, Delivery, Indices, Progress
 from .feed import Feed, Feeder, Input
 from .runner import Feeds, Runner, Settings, merged, suits
 
 
 class DALISupply:
-    """Makes the deliveries of a ``DALILoader``; takes the place of ``fastdata.supply.Supply``.
+    """Makes the deliveries of a ``DALILoader``, as ``fastdata.loader.workers`` makes others'.
 
     Reading and planning is done ahead, in a background thread; DALI's pipeline is asked in the
     consumer's thread, where the consumer's CUDA stream is the current one. The pipeline outlives

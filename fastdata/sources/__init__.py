@@ -1,10 +1,13 @@
-"""Sources: whatever images come from, as one thing, a list of samples with named fields.
+"""What there is to pack: each kind of source, listed as samples with named fields.
 
-Read ``base`` first; each other module lists one kind of input.
+Reading order: ``base`` (what a source is), ``folder`` (the simplest), ``detect`` (which kind a path
+means); then any of ``table``, ``pairs``, ``coco``, ``tar``, ``tfrecord``, ``recordio``, ``lmdb``,
+``packs`` and ``iterables``. ``columns`` and ``archives`` have what several of them share;
+``sidecar`` is what ``unpack`` leaves beside its output, so that it can be packed again.
 """
 
 from __future__ import annotations
 
-from .base import Blob, FileBlob, Item, Source, SpanBlob
+from lazy_loader import attach_stub
 
-__all__ = ["Blob", "FileBlob", "Item", "Source", "SpanBlob"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from ..fields import Field
-from ..folder import Findings, read_file
-from ..sample import KeyTable
+from ..core import Field, KeyTable, hexdigest, read_file
 
 
 @runtime_checkable
@@ -142,17 +140,6 @@ class Source(ABC):
         return hexdigest([*fields, "classes", *self.classes])
 
 
-def hexdigest(parts: Iterable[str | bytes | NDArray[Any]]) -> str:
-    """SHA-256 of several pieces, in hex; how they are cut makes a difference."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-        view = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else memoryview(data)
-        digest.update(view.nbytes.to_bytes(8, "little"))
-        digest.update(view.cast("B") if view.nbytes else b"")
-    return digest.hexdigest()
-
-
 def stat_files(paths: Iterator[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sizes in bytes and modification times in ns; (0, −1) for what cannot be asked: reading it
     will fail, with its reason."""
@@ -167,3 +154,18 @@ def stat_files(paths: Iterator[str]) -> tuple[NDArray[np.int64], NDArray[np.int6
             sizes.append(status.st_size)
             stamps.append(status.st_mtime_ns)
     return np.array(sizes, np.int64), np.array(stamps, np.int64)
+
+
+@dataclass
+class Findings:
+    """What a walk through a folder met besides images.
+
+    Attributes:
+        ignored: number of files left out because of their extension, by extension.
+        rejected: images that cannot be listed, as (escaped name, reason).
+        notes: what else the user should know.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

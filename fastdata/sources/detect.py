@@ -9,15 +9,15 @@ from typing import Any
 
 from ..errors import OptionError, SourceNotFoundError
 from .base import Source
-from .coco import detect_coco, list_coco
-from .foreign_lmdb import detect_lmdb, list_lmdb
-from .image_folder import list_image_folder
-from .pairs import detect_pairs, list_pairs
-from .recordio import detect_recordio, list_recordio
+from .coco.source import detect_coco, list_coco
+from .folder.source import list_image_folder
+from .lmdb.source import detect_lmdb, list_lmdb
+from .pairs.source import detect_pairs, list_pairs
+from .recordio.source import detect_recordio, list_recordio
 from .sidecar import sidecar_path
-from .table import list_table
-from .tar import detect_tar, list_tar
-from .tfrecord import detect_tfrecord, list_tfrecord
+from .table.source import list_table
+from .tar.source import detect_tar, list_tar
+from .tfrecord.source import detect_tfrecord, list_tfrecord
 
 _PACK = "pack.json"
 _TABLES = (".csv", ".jsonl", ".ndjson")

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from ..core import TARGET, Field, KeyTable, hexdigest
 from ..errors import OptionError, PackFormatError
-from ..fields import TARGET, Field
-from ..folder import Findings
-from ..render import Image
-from ..sample import KeyTable, StoredMedia
-from ..shards import PackReader
-from .base import Item, Source, hexdigest
+from ..images import Image, StoredMedia
+from ..store import PackReader
+from .base import Findings, Item, Source
 
 
 class StoredImage(NamedTuple):

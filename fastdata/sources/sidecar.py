@@ -10,8 +10,8 @@ JSON object::
      "classes": ["cat", "dog"]
     }
 
-``fields`` has the kinds of columns, as ``fastdata.fields`` writes them. Each of the three may be
-missing. For tar archives, whose ``cls`` members are numbers, ``shards.fields.json`` in their
+``fields`` has the kinds of columns, as ``fastdata.core.fields`` writes them. Each of the three may
+be missing. For tar archives, whose ``cls`` members are numbers, ``shards.fields.json`` in their
 directory has ``classes`` alone.
 """
 

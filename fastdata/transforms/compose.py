@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..plan import Plan
-from ._image import as_chw, as_hwc
-from ._random import Generator, draw_below, torch_seeded_generator
+from ..images import Plan
 from .geometry import GeometricTransform
+from .layouts import as_chw, as_hwc
+from .randomness import Generator, draw_below, torch_seeded_generator
 from .tensor import Normalize, ToTensor
 
 Transform = Callable[[Any], Any]

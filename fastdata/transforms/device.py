@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core import map_tensors, tensors_in
 from ..errors import OptionError
-from ..structure import map_tensors, tensors_in
 from .tensor import Normalize
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from ..errors import OptionError
-from ..plan import Box, Padding, PaddingMode, Plan
-from ..render import execute
-from . import _options as options
-from ._image import as_chw, as_hwc
-from ._options import Size
-from ._random import Generator, draw_below, torch_seeded_generator
+from ..images import Box, Padding, PaddingMode, Plan, execute
+from . import options
+from .layouts import as_chw, as_hwc
+from .options import Size
+from .randomness import Generator, draw_below, torch_seeded_generator
 
 
 class GeometricTransform(ABC):

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core import map_tensors, tensors_in
 from ..errors import OptionError
-from ..structure import map_tensors, tensors_in
-from ._random import Generator, draw_below, sample_generator
 from .device import described
+from .randomness import Generator, draw_below, sample_generator
 
 _NO_EPOCH = 2**64 - 1  # so that no sample of a dataset with the same seed has the same draws
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import OptionError
-from ._image import as_chw
+from .layouts import as_chw
 
 
 class ToTensor:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from gpu_helpers import BRIEF, GPU, SIZE, churn, numbered, sleep
 
-from fastdata.background import BackgroundIterator
-from fastdata.prefetch import CUDAPrefetcher
+from fastdata.loader.prefetch import CUDAPrefetcher
+from fastdata.loader.workers.background import BackgroundIterator
 
 pytestmark = GPU
 

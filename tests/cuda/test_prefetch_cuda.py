@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
-from fastdata.background import BackgroundIterator
-from fastdata.prefetch import CUDAPrefetcher
-from fastdata.structure import map_tensors, tensors_in
+from fastdata.core.nested import map_tensors, tensors_in
+from fastdata.loader.prefetch import CUDAPrefetcher
+from fastdata.loader.workers.background import BackgroundIterator
 
 pytestmark = GPU
 

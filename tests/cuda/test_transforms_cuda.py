@@ -11,7 +11,7 @@ import torch
 from gpu_helpers import BRIEF, GPU, assert_none_wrong, churn, count_wrong, sleep
 from torch import Tensor
 
-from fastdata.prefetch import CUDAPrefetcher
+from fastdata.loader.prefetch import CUDAPrefetcher
 from fastdata.transforms import Compose, CutMix, DeviceNormalize, MixUp, RandomChoice
 
 pytestmark = GPU

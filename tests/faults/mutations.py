@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from packs import change_manifest
 
-from fastdata.sample import TABLE_DTYPE
+from fastdata.store.table import TABLE_DTYPE
 
 Files = dict[str, bytes]
 _INTERESTING = bytes([0, 1, 2, 127, 128, 254, 255])

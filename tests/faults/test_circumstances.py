@@ -16,11 +16,11 @@ from children import forked
 from images import contents, encoded, picture, write_image, write_tree
 
 from fastdata import verify_pack
-from fastdata.decode import load_kernels
 from fastdata.errors import PackExistsError, PackingError, SourceError
-from fastdata.packer import pack, pack_image_folder
+from fastdata.images.decode import load_kernels
+from fastdata.packing.pack import pack, pack_image_folder
 from fastdata.sources import Item
-from fastdata.sources.image_folder import FolderSource, list_image_folder
+from fastdata.sources.folder.source import FolderSource, list_image_folder
 
 STORAGES = ("lmdb", "hdf5")
 OPTIONS: dict[str, Any] = {"shard_size": "20kB", "workers": 2, "quiet": True}

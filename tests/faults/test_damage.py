@@ -15,7 +15,7 @@ from mutations import table_of, write_table
 
 from fastdata import verify_pack
 from fastdata.errors import FastdataError
-from fastdata.packer import pack
+from fastdata.packing.pack import pack
 
 STORAGES = ("lmdb", "hdf5")
 pytestmark = pytest.mark.timeout(600)

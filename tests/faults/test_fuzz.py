@@ -25,13 +25,13 @@ from PIL import Image
 
 from fastdata import PackedDataset, PackedImageFolder, merge, unpack, verify_pack
 from fastdata import transforms as T
-from fastdata.decode import decode, decode_whole, decoded_size, load_kernels
-from fastdata.encode import EncodeSettings, encode
 from fastdata.errors import DecodeError, FastdataError
-from fastdata.opencv import quiet_opencv
-from fastdata.packer import pack
-from fastdata.plan import Box, Plan
-from fastdata.sample import EncodedImage
+from fastdata.images.decode import decode, decode_whole, decoded_size, load_kernels
+from fastdata.images.encode import EncodeSettings, encode
+from fastdata.images.opencv import quiet_opencv
+from fastdata.images.plan import Box, Plan
+from fastdata.images.stored import EncodedImage
+from fastdata.packing.pack import pack
 
 MEMORY = 3 << 30  # what an image of the most pixels takes, and some of it twice
 BATCH = 250

@@ -23,10 +23,10 @@ from packs import change_manifest
 
 from fastdata import PackedDataset, PackedImageFolder, append, merge, unpack, verify_pack
 from fastdata import transforms as T
-from fastdata.decode import load_kernels
 from fastdata.errors import FastdataError, PackFormatError
-from fastdata.info import pack_info
-from fastdata.packer import pack
+from fastdata.images.decode import load_kernels
+from fastdata.inspection.info import pack_info
+from fastdata.packing.pack import pack
 
 MEMORY = 700 << 20  # threads' stacks and arenas take some of it
 pytestmark = pytest.mark.timeout(300)

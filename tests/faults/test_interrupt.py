@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from images import contents, write_tree
 
-from fastdata.packer import pack_image_folder
+from fastdata.packing.pack import pack_image_folder
 
 LIMIT = 5.0  # seconds; two are promised, on a machine that has nothing else to do
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

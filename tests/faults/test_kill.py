@@ -24,11 +24,11 @@ from children import MUTATIONS, forked, killed_until_it_ends, steps_of
 from images import contents, write_tree
 
 from fastdata import PackedImageFolder, append, convert, merge, unpack, verify_pack
-from fastdata.decode import load_kernels
 from fastdata.errors import PackExistsError, PackingError, SourceError
-from fastdata.packer import pack, pack_image_folder
-from fastdata.shards import PackReader
-from fastdata.sources.image_folder import list_image_folder
+from fastdata.images.decode import load_kernels
+from fastdata.packing.pack import pack, pack_image_folder
+from fastdata.sources.folder.source import list_image_folder
+from fastdata.store import PackReader
 
 STORAGES = ("lmdb", "hdf5")
 SHARE = min(MUTATIONS / 10_000, 1.0)

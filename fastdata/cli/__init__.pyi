@@ -1,0 +1,2 @@
+from .command import entry as entry
+from .command import main as main

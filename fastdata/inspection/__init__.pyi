@@ -1,0 +1,10 @@
+from . import charts as charts
+from .bench.bench import bench as bench
+from .bench.report import BenchReport as BenchReport
+from .contact_sheet import ContactSheet as ContactSheet
+from .contact_sheet import show as show
+from .info import pack_info as pack_info
+from .tune.report import TuneReport as TuneReport
+from .tune.tune import tune as tune
+from .verify import VerifyReport as VerifyReport
+from .verify import verify_pack as verify_pack

@@ -1,0 +1,1 @@
+"""The stages of loading, timed one by one, and then whole loaders."""

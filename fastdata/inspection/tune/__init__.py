@@ -1,0 +1,1 @@
+"""A search for the fastest loader of this machine."""

@@ -1,0 +1,14 @@
+"""``DataLoaderX``: torch's ``DataLoader`` with batches made ahead and delivered on the device.
+
+Reading order: ``loader`` (the class), ``order`` (who comes when), ``delivery`` (a task on its way
+in, a batch on its way out), ``workers`` (who makes it: processes, threads, or the caller),
+``epoch`` and ``prefetch`` (to the device); ``progress`` and ``resume`` (which batches were
+delivered, and how to go on behind them), ``failures`` and ``stats``; ``read_ahead`` for packs
+behind URLs.
+"""
+
+from __future__ import annotations
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

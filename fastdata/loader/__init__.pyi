@@ -1,0 +1,13 @@
+from .delivery import Delivery as Delivery
+from .delivery import SampleFailure as SampleFailure
+from .delivery import Task as Task
+from .loader import DataLoaderX as DataLoaderX
+from .order.permutation import Permutation as Permutation
+from .order.samplers import RankSampler as RankSampler
+from .order.samplers import ShuffleSampler as ShuffleSampler
+from .order.shard_sampler import ShardShuffleSampler as ShardShuffleSampler
+from .prefetch import CUDAPrefetcher as CUDAPrefetcher
+from .progress import Indices as Indices
+from .progress import Progress as Progress
+from .stats import LoaderStats as LoaderStats
+from .workers.background import BackgroundIterator as BackgroundIterator

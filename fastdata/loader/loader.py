@@ -1,0 +1,311 @@
+"""``DataLoaderX``: torch's DataLoader, with batches made ahead and delivered on the device.
+
+Behind it: ``fetch`` makes one batch, a ``delivery``; ``supply`` has that done by threads or
+``processes``, ahead; ``progress`` and ``resume`` know the place in the epoch; ``failures`` and
+``stats`` keep the books; ``epoch`` is the iterator that the user gets.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+
+from ..core import as_device, move_to_device
+from ..datasets import image_datasets
+from ..errors import OptionError
+from .delivery import Delivery, Failed, SampleFailure
+from .epoch import Epoch
+from .failures import FailureLog
+from .order.samplers import ShuffleSampler
+from .prefetch import CUDAPrefetcher
+from .progress import Indices, Progress
+from .read_ahead import read_ahead
+from .resume import restored, saved
+from .stats import LoaderStats, Meter
+from .workers.supply import Supply
+
+T_co = TypeVar("T_co", covariant=True)
+
+_Batches = Generator[Any, None, None]
+
+_IN_ORDER_KNOWN = "in_order" in inspect.signature(DataLoader.__init__).parameters
+
+
+class DataLoaderX(DataLoader[T_co]):
+    """A drop-in for ``torch.utils.data.DataLoader``.
+
+    Every argument of torch's loader is taken and means the same. In addition:
+
+    * Up to ``prefetch_batches`` batches are fetched, and pinned, in a background thread. With
+      ``num_workers=0`` that is done only for fastdata's own datasets and transforms; foreign code
+      stays in the caller's thread, since it may use global random generators and is to draw from
+      them in the same order as under torch's loader.
+    * With ``device``, batches arrive there. On CUDA the copy of the next batches runs on a side
+      stream while the current one computes; memory is pinned by default.
+    * ``batch_transform`` is applied to each batch on its device, after the copy, without gradients.
+    * Batches of fastdata's datasets are assembled in place, without a copy for collating.
+    * Each iteration is the next epoch of fastdata's datasets, unless ``set_epoch`` chose one.
+    * ``state_dict`` and ``load_state_dict`` stop and go on in the middle of an epoch.
+    * Of a pack behind a URL the next shards are downloaded while the current ones are read, where
+      the order of the shards is known: without ``shuffle``, or with a ``ShardShuffleSampler``.
+    * ``on_error`` deals with samples that cannot be read, ``stats`` tells where the time went.
+
+    With ``shuffle=True`` fastdata's datasets are shuffled by a ``ShuffleSampler``, which needs no
+    memory and goes on anywhere; other datasets get torch's ``RandomSampler`` and its order.
+
+    Early ``break``, exceptions and repeated iteration leave no thread and no process behind, except
+    workers that were asked to persist. Several iterators may be alive at once, except over workers
+    that persist; ``state_dict``, ``stats`` and the epoch are those of the one begun last.
+
+    Args:
+        dataset to in_order: as in torch; ``pin_memory=None`` means: where ``device`` is a GPU.
+        device: where batches are to arrive; None leaves them where the workers made them.
+        prefetch_batches: how many batches are made ahead; 0 makes each when it is asked for. With
+            worker processes the thread that does so also asks the sampler: one that draws from the
+            global generator while the epoch runs (torch's do so at its beginning) needs 0 here,
+            where its draws are to fall between the same draws of the training in each run.
+        batch_transform: callable on a whole batch, such as normalising or mixup.
+        worker_type: "process", as in torch, or "thread": then ``num_workers`` threads of this
+            process make whole batches, without pickling and shared memory, in pinned memory if
+            ``pin_memory`` is set. No more than ``num_workers * prefetch_factor`` batches wait.
+            It pays where the work lets go of Python's lock, as fastdata's own datasets do; any
+            map-style dataset that several threads may use works. ``get_worker_info`` is None
+            there, and all threads share the global random generators.
+        on_error: what to do with a sample of a map-style dataset that raises an ``Exception``.
+            "raise" is torch's way. "skip" leaves it out: its batch is smaller, or missing if
+            nothing is left of it. "substitute" takes the next sample of the dataset that can be
+            read, so that batches keep their sizes and ranks their lengths. Each sample that fails
+            is named in a warning and kept in ``errors``. Errors in ``collate_fn`` and samplers
+            are always raised.
+        max_errors: how many samples may fail in an epoch before ``SampleError`` is raised: a
+            count (an int), or a share of the epoch's samples (a float).
+
+    Raises:
+        OptionError: an argument of fastdata's is out of its range, or does not suit the dataset.
+        WorkerError: (on iterating) a worker process died; the message names the sample it had.
+        SampleError: (on iterating) more than ``max_errors`` samples failed.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[T_co],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler[Any] | Iterable[Any] | None = None,
+        batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool | None = None,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        device: torch.device | str | int | None = None,
+        prefetch_batches: int = 2,
+        batch_transform: Callable[[Any], Any] | None = None,
+        worker_type: Literal["process", "thread"] = "process",
+        on_error: Literal["raise", "skip", "substitute"] = "raise",
+        max_errors: float = 0.01,
+    ) -> None:
+        self.device = None if device is None else as_device(device)
+        self.prefetch_batches = prefetch_batches
+        self.batch_transform = batch_transform
+        self.worker_type = worker_type
+        self.on_error = on_error
+        self.max_errors = max_errors
+        FailureLog(on_error, max_errors)  # checks them
+        self._check_options(dataset, in_order)
+        if shuffle and sampler is None and batch_sampler is None and any(image_datasets(dataset)):
+            sized: Any = dataset
+            shuffle, sampler = None, ShuffleSampler(sized, generator=generator)
+        if pin_memory is None:
+            pin_memory = self.device is not None and self.device.type in ("cuda", "xpu")
+        more = {"in_order": in_order} if _IN_ORDER_KNOWN else {}
+        super().__init__(
+            dataset,
+            batch_size,
+            shuffle,
+            sampler,
+            batch_sampler,
+            num_workers,
+            collate_fn,
+            pin_memory,
+            drop_last,
+            timeout,
+            worker_init_fn,
+            multiprocessing_context,
+            generator,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            pin_memory_device=pin_memory_device,
+            **more,
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what belongs to this loader's own iterations."""
+        self._failures = FailureLog(self.on_error, self.max_errors)
+        self._indices = Indices(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        self._indices.watcher = partial(read_ahead, self.dataset, self._indices.sampler)
+        self._supply = Supply(self._indices)
+        self._begun = False
+        self._meter = Meter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_failures", "_indices", "_supply", "_begun", "_meter", "_prefetcher")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        progress = self._begin()
+        deliveries = self._supply.begin(self)
+        self._meter = meter = Meter(self._supply.ready)
+        batches = self._on_device(self._arriving(meter.inner(deliveries), progress))
+        explain = self._supply.explainer(self.dataset, progress)
+        check = partial(_check_length, self._IterableDataset_len_called, self)
+        return Epoch(batches, deliveries, progress, meter, explain, self.__len__, check)
+
+    @property
+    def errors(self) -> list[SampleFailure]:
+        """The samples that could not be read since the loader was made."""
+        return self._failures.failures
+
+    def stats(self) -> LoaderStats:
+        """Where the time of the last epoch went, or of the one that is running."""
+        return self._meter.stats()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch after the batch that was yielded last, to be saved as JSON.
+
+        A loader that reads the same dataset goes on from there, after ``load_state_dict``, with
+        the very batches that are missing: also with other workers, and with another number of
+        ranks if the batches of all ranks together stay as large. Crops and flips of fastdata's
+        datasets stay the same, too; what foreign code draws at random does not.
+
+        After a whole epoch it is the beginning of the next one. Batches read ahead do not count.
+        """
+        return saved(self._indices, list(image_datasets(self.dataset)), self._samples())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration be the rest of the epoch that ``state`` was saved in.
+
+        It begins at once with fastdata's and torch's sequential samplers. Others are asked for all
+        indices from the epoch's first on, and so is an iterable dataset for its samples: the same
+        number of workers is needed there.
+
+        Raises:
+            OptionError: the state is of another dataset, batch size or version.
+        """
+        datasets = list(image_datasets(self.dataset))
+        self._indices.progress = restored(state, self._indices, datasets, self._samples())
+        self._begun = False
+
+    def _begin(self) -> Progress:
+        """Go to the next epoch, or to the place that was loaded."""
+        if self._begun:
+            self._indices.progress = Progress()
+        self._begun = True
+        epoch = 0
+        for dataset in image_datasets(self.dataset):
+            dataset.begin_epoch()
+            epoch = dataset.epoch
+        self._failures.begin(epoch, self.sampler)
+        return self._indices.progress
+
+    def _arriving(self, deliveries: Iterator[Delivery], progress: Progress) -> _Batches:
+        for delivery in deliveries:
+            self._failures.add(delivery.failures)
+            if delivery.error is not None:
+                failed, delivery.error = Failed(delivery.error), None  # its traceback refers to it
+                yield failed
+            elif delivery.dropped:
+                progress.without(delivery.number)
+            else:
+                progress.arrived(delivery.number)
+                yield delivery.batch
+            del delivery
+
+    def _on_device(self, batches: _Batches) -> _Batches:
+        if self.device is None and self.batch_transform is None:
+            return batches
+        if self.prefetch_batches == 0:
+            return self._moved(batches)
+        return self._prefetcher.iterate(batches)
+
+    @cached_property
+    def _prefetcher(self) -> CUDAPrefetcher:
+        # One for the loader's life, since it owns the side stream.
+        return CUDAPrefetcher(
+            (),
+            self.device or "cpu",
+            prefetch_batches=max(self.prefetch_batches, 1),
+            transform=self.batch_transform and partial(_transformed, self.batch_transform),
+        )
+
+    def _moved(self, batches: Iterator[Any]) -> _Batches:
+        for batch in batches:
+            if self.device is not None:
+                batch = move_to_device(batch, self.device)
+            if self.batch_transform is not None:
+                with torch.no_grad():  # as in the prefetcher, where it runs ahead of the training
+                    batch = _transformed(self.batch_transform, batch)
+            yield batch
+            del batch
+
+    def _samples(self) -> int | None:
+        dataset: Any = self.dataset
+        known = not isinstance(dataset, IterableDataset) and hasattr(dataset, "__len__")
+        return len(dataset) if known else None
+
+    def _check_options(self, dataset: Any, in_order: bool) -> None:
+        if self.prefetch_batches < 0:
+            raise OptionError(f"prefetch_batches must be >= 0, got {self.prefetch_batches}")
+        if self.worker_type not in ("process", "thread"):
+            raise OptionError(f"worker_type must be process or thread, got {self.worker_type!r}")
+        if not in_order and not _IN_ORDER_KNOWN:
+            raise OptionError(f"in_order=False needs a newer torch than {torch.__version__}")
+        if not isinstance(dataset, IterableDataset):
+            return
+        if self.worker_type == "thread":
+            raise OptionError(
+                "an IterableDataset cannot be shared by threads: they would all read one iterator; "
+                "use worker_type='process'"
+            )
+        if self.on_error != "raise":
+            raise OptionError(
+                f"on_error={self.on_error!r} needs a map-style dataset: an iterator that raised "
+                "cannot go on; use on_error='raise'"
+            )
+
+
+def _transformed(transform: Callable[[Any], Any], batch: Any) -> Any:
+    return batch if isinstance(batch, Failed) else transform(batch)
+
+
+def _check_length(told: int | None, loader: DataLoaderX[Any], given: int) -> None:
+    """Warn as torch does, when an iterable dataset goes on behind the length it told."""
+    if told is None or given <= told or not isinstance(loader.dataset, IterableDataset):
+        return
+    hint = "For multiprocessing data-loading, this is what a dataset does that gives all its "
+    hint += "samples to each worker, not a share"
+    warnings.warn(
+        f"Length of IterableDataset {loader.dataset} was reported to be {told} (when accessing "
+        f"len(dataloader)), but {given} samples have been fetched. "
+        + (hint if loader.num_workers > 0 else ""),
+        stacklevel=3,
+    )

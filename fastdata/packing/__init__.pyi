@@ -1,0 +1,12 @@
+from .append import append as append
+from .dask import scheduled as scheduled
+from .dry_run.planner import plan_pack as plan_pack
+from .dry_run.report import PackPlan as PackPlan
+from .pack import pack as pack
+from .pack import pack_image_folder as pack_image_folder
+from .repack import convert as convert
+from .repack import merge as merge
+from .repack import subset as subset
+from .report import PackReport as PackReport
+from .unpack.unpack import FORMATS as FORMATS
+from .unpack.unpack import unpack as unpack

@@ -1,0 +1,231 @@
+"""Appending samples to a pack: new shards beside the old ones, and a new pack.json at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from typing_extensions import Self, Unpack
+
+from ..core import TARGET, parse_size
+from ..errors import OptionError, PackExistsError
+from ..images import EncodeSettings
+from ..sources import Findings, Item, Source, Stream, samples_of
+from ..store import (
+    REJECTIONS,
+    Manifest,
+    PackReader,
+    PartInfo,
+    Rejection,
+    ShardPart,
+    SideFiles,
+    shard_entries,
+)
+from .options import (
+    PackOptions,
+    PackSettings,
+    check_executor,
+    check_on_error,
+    checked_workers,
+    encoding_options,
+)
+from .report import PackReport
+from .run import PackRun
+from .workspace.base import RunWorkspace
+from .workspace.destination import target_of
+
+_FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
+_SHARD = re.compile(r"shard-([0-9]{1,9})\.")
+
+
+def append(
+    path: str | os.PathLike[str],
+    samples: Source | Iterable[Any] | str | os.PathLike[str],
+    **options: Unpack[PackOptions],
+) -> PackReport:
+    """Append samples to a pack, with the settings that it was made with.
+
+    Shards are immutable: the new samples go into new ones. The new pack.json appears in one step,
+    when everything else is there; who has the pack open keeps what it had. Classes are matched by
+    name, and new ones get the numbers behind the old. Stopped at any moment, the pack is what it
+    was, and the same call goes on.
+
+    Args:
+        path: the pack.
+        samples: as for ``pack``; they must have the pack's fields, and tuples their order.
+        options: as for ``pack``, less storage, encoding and overwrite, which the pack determines.
+
+    Returns:
+        a report of the samples appended.
+
+    Raises:
+        OptionError: the samples have other fields, or an option does not apply.
+        FastdataError: as ``pack``.
+    """
+    fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
+    if fixed:
+        raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
+    storage_options = options.get("storage_options")
+    reader = PackReader(path, storage_options=storage_options)
+    manifest = reader.manifest
+    check_on_error(options.get("on_error", "quarantine"))
+    known = None if isinstance(samples, (str, os.PathLike)) else manifest.fields
+    source = samples_of(samples, known)
+    check_executor(source, options.get("executor"))
+    if {name: str(field) for name, field in source.fields.items()} != manifest.fields:
+        found = {name: str(field) for name, field in source.fields.items()}
+        raise OptionError(f"{path} has the fields {manifest.fields}, the samples have {found}")
+    encode = EncodeSettings(
+        **encoding_options(manifest.encoding), check=options.get("check", "decode")
+    )
+    settings = PackSettings(
+        reader.fields, encode, manifest.storage, options.get("on_error") == "fail"
+    )
+    run = _AppendRun(
+        _with_classes(source, manifest.classes),
+        target_of(path, storage_options),
+        settings,
+        parse_size(options.get("shard_size", "1GiB")),
+        first=_next_number(manifest),
+        reader=reader,
+    )
+    return run.run(
+        checked_workers(options.get("workers")),
+        options.get("executor"),
+        options.get("restart", False),
+        options.get("quiet", False),
+    )
+
+
+class _ReclassedSource(Source):
+    """A source whose targets are indices into other class names."""
+
+    def __init__(self, inner: Source, classes: list[str]) -> None:
+        self.inner = inner
+        self.classes = classes
+        self.name, self.root, self.findings = inner.name, inner.root, inner.findings
+        self.fields, self.keys = inner.fields, inner.keys
+        self.sizes, self.stamps = inner.sizes, inner.stamps
+        index = {name: i for i, name in enumerate(classes)}
+        self._map = {i: index[name] for i, name in enumerate(inner.classes)}
+
+    @property
+    def roots(self) -> list[str]:
+        """Those of the source."""
+        return self.inner.roots
+
+    def item(self, index: int) -> Item:
+        """Sample ``index``."""
+        item = self.inner.item(index)
+        target = item.values.get(TARGET)
+        if target is None:
+            return item
+        return item._replace(values={**item.values, TARGET: self._map.get(target, target)})
+
+    def part(self, first: int, stop: int) -> Self:
+        """The samples from ``first`` to ``stop`` − 1."""
+        part: Self = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.inner = self.inner.part(first, stop)
+        part.keys, part.sizes, part.stamps = part.inner.keys, part.inner.sizes, part.inner.stamps
+        return part
+
+    def digest(self) -> str:
+        """See ``Source``."""
+        names = "\0".join([self.inner.digest(), *self.classes])
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Stream:
+    known = set(classes)
+    merged = [*classes, *(name for name in source.classes if name not in known)]
+    if isinstance(source, Stream):
+        source.use_classes(merged)
+        return source
+    return source if merged == source.classes else _ReclassedSource(source, merged)
+
+
+def _next_number(manifest: Manifest) -> int:
+    names = [_SHARD.match(shard.file) for shard in manifest.shards]
+    return max((int(name[1]) for name in names if name), default=-1) + 1
+
+
+@dataclass
+class _AppendRun(PackRun):
+    """A packing run that ends in a pack that exists."""
+
+    reader: PackReader | None = None
+
+    @property
+    def _old(self) -> PackReader:
+        assert self.reader is not None
+        return self.reader
+
+    @property
+    def bytes_kept(self) -> int:
+        """Size of the old shards."""
+        return sum(shard.bytes for shard in self._old.manifest.shards)
+
+    @property
+    def findings(self) -> Findings:
+        """Those of the source, and what was there before."""
+        before = f"appended to the {len(self._old)} samples that were there"
+        found = super().findings
+        return replace(found, notes=[*found.notes, before])
+
+    def clear_up(self) -> None:
+        """Remove the side files that were replaced, too."""
+        self.target.clear_up(self._old.manifest)
+
+    def check_target(self) -> None:
+        """The pack exists, and is to; but nobody else may have appended to it meanwhile."""
+        if self.target.manifest() != self._old.manifest:
+            raise PackExistsError(f"{self.target} has been changed meanwhile: run this again")
+        roots = self.source.roots if isinstance(self.source, Source) else []
+        if any(self.target.is_at(root) for root in roots):
+            raise OptionError(f"{self.target} cannot be appended to itself: merge it into a copy")
+
+    def job(self) -> dict[str, Any]:
+        """See ``PackRun``; it is about this state of the pack alone."""
+        return {**super().job(), "appends_to": _digest(self._old.manifest.to_bytes())}
+
+    def write_pack(
+        self, work: RunWorkspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+    ) -> Manifest:
+        """Write side files for old and new samples in the workspace, and the manifest there."""
+        old, infos = self._old, list[PartInfo]()
+        generation = old.manifest.generation + 1
+        with SideFiles(work.pack, self.settings.fields, generation) as side:
+            side.add_rows(old.table, old.keys.offsets, old.keys.blob, old.columns)
+            side.copy_rejected(old.files.map(old.manifest.files[REJECTIONS]))
+            side.reject(rejected)
+            for part in parts:
+                side.add(part)
+                infos.append(part.info)
+            files = side.finish()
+        manifest = Manifest(
+            samples=side.samples,
+            storage=old.manifest.storage,
+            encoding=old.manifest.encoding,
+            source=old.manifest.source,
+            classes=self.source.classes,
+            fields=old.manifest.fields,
+            rejected=side.rejected,
+            files=files,
+            shards=[*old.manifest.shards, *shard_entries(infos, len(old))],
+            generation=generation,
+        )
+        manifest.write(work.pack)
+        return manifest
+
+    def publish(self, work: RunWorkspace) -> None:
+        """Let the new pack take the place of the old one."""
+        work.publish_over(self._old.manifest)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""What packing would do: how long, how large, which encoding."""

@@ -1,0 +1,197 @@
+"""What packing would do, without writing anything: the plan behind ``pack --dry-run``."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+from ...core import Field, available_cores, parse_size
+from ...errors import OptionError, PackExistsError
+from ...images import EncodeSettings
+from ...sources import Item, Source, Stream, samples_of
+from ...store import TABLE_DTYPE, column_types, is_url
+from ...store import storage as known_storage
+from ..options import PackOptions, PackSettings, checked_workers, usable
+from ..run import PackRun
+from ..workspace.destination import LocalTarget
+from ..workspace.local import left_behind
+from ..write import Span, expansion, plan_shards
+from .advice import advise
+from .looks import CANDIDATES, Estimate, Look, look_at, total
+from .report import PackPlan
+
+_BUDGET = 3.0  # seconds for looking at samples
+_LMDB_PAGE = 4096
+_LMDB_NODE = 2038  # the largest that shares a page with others
+_SHARD_BYTES = {"lmdb": 3 * _LMDB_PAGE, "hdf5": 4096}  # of an almost empty one
+_DOUBT = 2.0  # threads, caches and disks make this much difference to the time
+_MANIFEST_SHARD, _MANIFEST = 200, 2000  # bytes of pack.json
+
+
+def plan_pack(
+    samples: Source | Iterable[Any] | str | os.PathLike[str],
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    fields: Mapping[str, str | Field] | None = None,
+    classes: Sequence[str] | None = None,
+    **options: Unpack[PackOptions],
+) -> PackPlan:
+    """Say what ``pack`` would do with the same arguments; nothing is written.
+
+    Up to 64 samples, the same each time, are read and encoded; it takes a few seconds. How samples
+    are cut into shards is exact for a source that can be listed; sizes are estimates with bounds.
+
+    Args:
+        samples: as for ``pack``, but no iterator or generator, whose samples would be lost.
+        dst: path of the new pack; None, or a URL, leaves out what depends on it.
+        fields, classes, options: as for ``pack``.
+
+    Raises:
+        OptionError: options contradict each other, or the samples can be had only once.
+        SourceError: the source cannot be listed, or has no samples.
+    """
+    if not (isinstance(samples, (Source, os.PathLike)) or _is_lasting(samples)):
+        raise OptionError("a plan needs samples that can be read again: a sequence, or a source")
+    source = samples_of(samples, fields, classes)
+    known = dst is not None and not is_url(dst)
+    return _Planner(source, Path(dst if dst is not None and known else "pack"), options).plan(known)
+
+
+def _is_lasting(samples: Any) -> bool:
+    return hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+
+
+class _Planner:
+    """Makes a plan; arguments as for ``plan_pack``."""
+
+    def __init__(self, source: Source | Stream, target: Path, options: PackOptions) -> None:
+        names = ("encoding", "resize_short", "max_side", "quality", "check")
+        given: dict[str, Any] = {name: value for name, value in options.items() if name in names}
+        encode = usable(EncodeSettings(**given))
+        self.storage = options.get("storage", "lmdb")
+        known_storage(self.storage)
+        self.source, self.target = source, target
+        self.settings = PackSettings(source.fields, encode, self.storage, False)
+        self.shard_size = parse_size(options.get("shard_size", "1GiB"))
+        self.workers = checked_workers(options.get("workers"))
+        self.overwrite = options.get("overwrite", False)
+        self.restart = options.get("restart", False)
+        self.run = PackRun(
+            source, LocalTarget(target), self.settings, self.shard_size, self.overwrite
+        )
+        self.listed = isinstance(source, Source)
+        self.sizes: NDArray[np.int64] = getattr(source, "sizes", np.zeros(0, np.int64))
+        self.count = len(source) if isinstance(source, Source) else source.length or 0
+        self.bytes_in = int(self.sizes.sum())
+
+    def plan(self, with_target: bool) -> PackPlan:
+        looks = look_at(self.count, self._item, self.settings, _BUDGET)
+        records = self._total(looks, [look.record for look in looks])
+        shards = self._shards(records)
+        stored = self._total(looks, [_stored(look.record, self.storage) for look in looks])
+        side = self._side_bytes() + _MANIFEST
+        side += (_SHARD_BYTES[self.storage] + _MANIFEST_SHARD) * len(shards)
+        out = Estimate(*(getattr(stored, name) + side for name in ("value", "low", "high")))
+        findings = self.run.findings
+        known = [look for look in looks if look.sizes]
+        return PackPlan(
+            path=self.target if with_target else None,
+            source=self.source.name,
+            samples=self.count,
+            classes=len(self.source.classes),
+            fields={name: str(kind) for name, kind in self.settings.fields.items()},
+            bytes_in=self.bytes_in,
+            rejected=list(findings.rejected),
+            ignored=dict(findings.ignored),
+            notes=[*findings.notes, *(self._obstacles() if with_target else [])],
+            storage=self.storage,
+            encoding=self.settings.encode.describe(),
+            shards=shards,
+            shards_are_exact=self.listed,
+            looks=looks,
+            bytes_out=out,
+            seconds=self._seconds(looks),
+            workers=self.workers,
+            sizes={name: self._total(known, [k.sizes[name] for k in known]) for name in CANDIDATES},
+            advice=advise(looks),
+            **(self._room(out, shards) if with_target else {}),
+        )
+
+    def _item(self, index: int) -> tuple[Item, int]:
+        if isinstance(self.source, Source):
+            return self.source.item(index), self.sizes.item(index)
+        return self.source.sample(index), 0
+
+    def _total(self, looks: list[Look], values: Sequence[float]) -> Estimate:
+        return total(values, [look.bytes_in for look in looks], self.count, self.bytes_in)
+
+    def _shards(self, records: Estimate) -> list[tuple[int, int]]:
+        if not isinstance(self.source, Source):
+            number = max(math.ceil(records.value / self.shard_size), 1)
+            return [(self.count // number, round(records.value / number))] * number
+        spans = plan_shards(self.sizes, self.shard_size, expansion(self.source, self.settings))
+        return [(span.stop - span.first, self._share(span, records)) for span in spans]
+
+    def _share(self, span: Span, records: Estimate) -> int:
+        if not self.bytes_in:
+            return round(records.value * (span.stop - span.first) / self.count)
+        return round(records.value * int(self.sizes[slice(*span)].sum()) / self.bytes_in)
+
+    def _side_bytes(self) -> int:
+        """Of the table, the keys and the columns."""
+        columns = column_types(self.settings.fields).values()
+        row = sum(dtype.itemsize * math.prod(shape) for dtype, shape in columns)
+        keys = len(self.source.keys.blob) if isinstance(self.source, Source) else 8 * self.count
+        return keys + self.count * (row + TABLE_DTYPE.itemsize + 8)
+
+    def _seconds(self, looks: list[Look]) -> Estimate:
+        alone = self._total(looks, [look.seconds for look in looks])
+        seconds = alone.scaled(1 / min(self.workers, available_cores()))
+        return Estimate(seconds.value, seconds.low / _DOUBT, seconds.high * _DOUBT)
+
+    def _obstacles(self) -> list[str]:
+        try:
+            self.run.check_target()
+        except PackExistsError as error:
+            return [str(error)]
+        return []
+
+    def _room(self, out: Estimate, shards: list[tuple[int, int]]) -> dict[str, Any]:
+        place = Path(os.path.realpath(self.target))
+        while not place.exists():
+            place = place.parent
+        largest = max((size for _, size in shards), default=0)
+        # HDF5 needs a shard's records twice while it is written; side files are kept by shard, too.
+        spare = 2 * largest if self.storage == "hdf5" else 0
+        needed = round(out.high) + spare + self._side_bytes()
+        listed = self.source if isinstance(self.source, Source) else None
+        left = None if self.restart else left_behind(self.target, self.run.job(), listed)
+        done, differences = left or (None, [])
+        free = shutil.disk_usage(place).free
+        return {
+            "bytes_free": free,
+            "bytes_needed": needed,
+            "done": done,
+            "differences": differences,
+        }
+
+
+def _stored(size: int, storage: str) -> int:
+    """Bytes that a record takes in a shard, about."""
+    if not size:
+        return 0
+    if storage == "hdf5":
+        return size + 8
+    node = 16 + size  # LMDB: a header of 8 bytes and a key of 8
+    if node > _LMDB_NODE:
+        return -(-node // _LMDB_PAGE) * _LMDB_PAGE + 26
+    together = (_LMDB_PAGE - 16) // (node + node % 2 + 2)
+    return round(_LMDB_PAGE / together)

@@ -1,0 +1,105 @@
+"""What ``pack`` and all that is built on it take, checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict
+
+from ..core import Field, available_cores
+from ..errors import (
+    OptionError,
+    PackFormatError,
+)
+from ..images import EncodeSettings, jpeg
+from ..sources import Source, Stream
+
+_ENCODING_OPTIONS = ("encoding", "resize_short", "max_side", "quality")
+
+
+def encoding_options(encoding: dict[str, Any]) -> dict[str, Any]:
+    """The options that give an encoding, as a manifest describes it.
+
+    Raises:
+        PackFormatError: this version knows no such encoding.
+    """
+    values = {**encoding, "encoding": encoding["name"]}
+    del values["name"]
+    try:
+        EncodeSettings(**values)
+    except (TypeError, OptionError) as error:
+        raise PackFormatError(f"unknown encoding {encoding}: upgrade fastdata") from error
+    return values
+
+
+def _asks_for_encoding(options: PackOptions) -> bool:
+    return any(options.get(name) is not None for name in _ENCODING_OPTIONS)
+
+
+class PackOptions(TypedDict, total=False):
+    """The options that ``pack`` and all that is built on it have in common; see there."""
+
+    storage: str
+    encoding: str
+    resize_short: int | None
+    max_side: int | None
+    quality: int | None
+    check: str
+    shard_size: int | str
+    workers: int | None
+    executor: Executor | None
+    overwrite: bool
+    restart: bool
+    on_error: Literal["quarantine", "fail"]
+    quiet: bool
+    storage_options: Mapping[str, Any] | None
+
+
+def checked_workers(workers: int | None) -> int:
+    """The number of threads, by default one for each core; OptionError below 1."""
+    if workers is not None and workers < 1:
+        raise OptionError(f"workers must be >= 1, got {workers}")
+    return workers or available_cores()
+
+
+def check_on_error(on_error: str) -> None:
+    """OptionError if there is no such way."""
+    if on_error not in ("quarantine", "fail"):
+        raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
+
+
+def check_executor(source: Source | Stream, executor: Executor | None) -> None:
+    """OptionError if the source cannot be cut into shards beforehand, as an executor needs it."""
+    if executor is not None and isinstance(source, Stream):
+        raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
+
+
+def usable(settings: EncodeSettings) -> EncodeSettings:
+    """The settings, or encoding "keep" with a warning where "sliceable" cannot be had."""
+    if settings.encoding != "sliceable" or jpeg.available():
+        return settings
+    warnings.warn(
+        "numba cannot be imported, so files are packed as they are, with encoding 'keep'; "
+        "for sliceable ones: pip install numba",
+        stacklevel=4,
+    )
+    return replace(settings, encoding="keep")
+
+
+@dataclass(frozen=True, slots=True)
+class PackSettings:
+    """How samples become records and shards.
+
+    Attributes:
+        fields: the samples' fields, the image first.
+        encode: how images are stored.
+        storage: "lmdb" or "hdf5".
+        fail: whether a sample that cannot be used stops everything, or is left out.
+    """
+
+    fields: dict[str, Field]
+    encode: EncodeSettings
+    storage: str
+    fail: bool

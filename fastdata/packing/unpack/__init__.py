@@ -1,0 +1,1 @@
+"""A pack as files again: a folder, a table, or WebDataset shards."""

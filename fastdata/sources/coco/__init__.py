@@ -1,0 +1,1 @@
+"""COCO: ``instances_*.json`` beside its images."""

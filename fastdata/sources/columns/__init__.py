@@ -1,0 +1,1 @@
+"""Fields from columns of text or of Python values."""

@@ -1,0 +1,1 @@
+"""Class directories, and directories without classes."""

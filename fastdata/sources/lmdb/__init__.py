@@ -1,0 +1,1 @@
+"""LMDB files of encoded images that other programs have written."""

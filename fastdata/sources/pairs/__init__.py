@@ -1,0 +1,1 @@
+"""Images and masks: VOC, Cityscapes, ADE20K, or two directories."""

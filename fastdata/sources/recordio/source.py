@@ -1,0 +1,184 @@
+"""MXNet's RecordIO files of images: ``.rec``, with ``.lst`` and ``.idx`` beside it if there are."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from ...core import TARGET, Field, KeyTable, hexdigest
+from ...errors import EmptySourceError, SourceError
+from ..archives.base import ArchiveSource, distinct_keys, numbered_classes, repeated_key, rows
+from ..archives.paths import Paths, archive_paths, open_archive, root_of, stamps_of
+from ..base import Blob, Findings, Item, SpanBlob
+from .framing import Header, PartsBlob, Record, read_header, records, starts_like_recordio
+from .names import record_names
+
+_MOST_EXACT = 1 << 24  # labels are float32, which holds integers up to this one
+
+
+def detect_recordio(path: Paths) -> bool:
+    """Whether ``path`` looks like RecordIO files: by name, or by the magic number."""
+    try:
+        found = archive_paths(path, _is_rec, "RecordIO file")
+    except SourceError:
+        return False
+    return all(_is_rec(name) or starts_like_recordio(name) for name in found)
+
+
+def list_recordio(path: Paths) -> RecordIOSource:
+    """List the samples of RecordIO files, in the files' order; images are stepped over.
+
+    If each record has one label and all are integers, they are the ``target``; else there is a
+    float32 array ``label``, of varying length if lengths differ. The key is the path that the
+    ``.lst`` file has for the record's id, or the id; see ``recordio_names``.
+
+    Face recognition packs (insightface) have records without an image: a header, and a range of
+    records for each identity. They are left out, and an image's first label is its target.
+
+    Args:
+        path: a ``.rec`` file, a directory, a pattern, or several; see ``Paths``.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        EmptySourceError: there is no record with an image.
+        SourceError: a file is damaged or cut off, or a record has no image header; the message
+            has the byte.
+    """
+    paths = archive_paths(path, _is_rec, "RecordIO file")
+    stamps, listing = stamps_of(paths), _Listing(paths)
+    keys = KeyTable.from_strings(listing.names())
+    if not len(keys):
+        raise EmptySourceError(f"no records with an image in {', '.join(paths[:3])}")
+    archives, places = rows(listing.archives), rows(listing.places, 5)
+    fields, columns, labels = listing.labels()
+    targets = columns.get(TARGET)
+    return RecordIOSource(
+        root=root_of(path, paths),
+        paths=paths,
+        fields=fields,
+        classes=[] if targets is None else numbered_classes(targets),
+        findings=listing.findings,
+        keys=_checked(distinct_keys(keys, archives, paths)),
+        sizes=np.ascontiguousarray(places[:, 4]),
+        stamps=stamps[archives],
+        archives=archives,
+        columns={"place": places[:, :4], **columns},
+        labels=labels,
+    )
+
+
+@dataclass(eq=False)
+class RecordIOSource(ArchiveSource):
+    """Samples in RecordIO files.
+
+    Columns: ``place``, the record's offset, the bytes to its end, those before the image, and the
+    number of parts; ``target``, or ``label``: first and stop in ``labels``.
+    """
+
+    name = "recordio"
+    labels: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def item(self, index: int) -> Item:
+        """Sample ``index``; its image is a ``SpanBlob``, or a ``PartsBlob`` if it has parts."""
+        values: dict[str, Any] = {"image": self._blob(index)}
+        if TARGET in self.columns:
+            values[TARGET] = int(self.columns[TARGET][index])
+        if "label" in self.columns:
+            first, stop = self.columns["label"][index]
+            values["label"] = self.labels[first:stop]
+        return Item(self.keys[index], values)
+
+    def _blob(self, index: int) -> Blob:
+        offset, size, skip, parts = (int(number) for number in self.columns["place"][index])
+        if parts > 1:
+            return PartsBlob(self.path_of(index), offset, size, skip)
+        return SpanBlob(self.path_of(index), offset + 8 + skip, size - 8 - skip)
+
+    def part(self, first: int, stop: int) -> Self:
+        """As ``ArchiveSource.part``, with the part's labels alone."""
+        part = super().part(first, stop)
+        ranges = part.columns.get("label")
+        if ranges is None or not len(ranges):
+            return part
+        low, high = int(ranges[0, 0]), int(ranges[-1, 1])
+        part.columns["label"] = ranges - low
+        return replace(part, labels=self.labels[low:high])
+
+    def digest(self) -> str:
+        """As ``ArchiveSource.digest``, with the labels."""
+        return hexdigest([super().digest(), self.labels])
+
+
+class _Listing:
+    """One pass over all records, collecting where their images lie, and labels."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.archives, self.places = array("q"), array("q")
+        self.findings = Findings()
+        self._paths = paths
+        self._labels, self._counts = array("f"), array("q")
+        self._faces = False
+
+    def names(self) -> Iterator[str]:
+        for archive, path in enumerate(self._paths):
+            ids, offsets = array("Q"), array("q")
+            without_image = 0
+            with open_archive(path) as file:
+                for record in records(path, file):
+                    try:
+                        header = read_header(file, record)
+                    except ValueError as error:
+                        raise SourceError(
+                            f"{path}: the record at byte {record.offset}: {error}"
+                        ) from error
+                    if header.size == record.size:
+                        without_image += 1
+                        self._faces = self._faces or len(header.labels) == 2
+                        continue
+                    self._add(archive, record, header)
+                    ids.append(header.id)
+                    offsets.append(record.offset)
+            if without_image:
+                self.findings.notes.append(f"{path}: records without an image: {without_image}")
+            yield from record_names(path, np.array(ids, np.uint64), rows(offsets))
+
+    def _add(self, archive: int, record: Record, header: Header) -> None:
+        self.archives.append(archive)
+        self.places.extend((record.offset, record.stop - record.offset, header.size))
+        self.places.extend((len(record.parts), record.size - header.size))
+        self._labels.frombytes(header.labels.tobytes())
+        self._counts.append(len(header.labels))
+
+    def labels(self) -> tuple[dict[str, Field], dict[str, NDArray[Any]], NDArray[np.float32]]:
+        """Fields, columns and the array of labels, empty if there are targets instead."""
+        labels = np.array(self._labels, np.float32)
+        counts = rows(self._counts)
+        stops = np.cumsum(counts)
+        ranges = np.stack([stops - counts, stops], axis=1)
+        image = Field("image")
+        first = labels[ranges[:, 0]]
+        single = self._faces or bool((counts == 1).all())
+        if single and (np.abs(first) <= _MOST_EXACT).all() and (first == np.rint(first)).all():
+            none = np.zeros(0, np.float32)
+            return {"image": image, TARGET: Field("int")}, {TARGET: first.astype(np.int64)}, none
+        length = int(counts[0]) if (counts == counts[0]).all() else None
+        kind = Field("array", "float32", (length,))
+        return {"image": image, "label": kind}, {"label": ranges}, labels
+
+
+def _checked(keys: KeyTable) -> KeyTable:
+    again = repeated_key(keys)
+    if again is not None:
+        raise SourceError(f"the .lst file names {keys[again]!r} twice; name each record once")
+    return keys
+
+
+def _is_rec(path: str) -> bool:
+    return path.lower().endswith(".rec") and os.path.isfile(path)

@@ -1,0 +1,152 @@
+"""The rows of a table on their way into columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ...core import TARGET, Field
+from ...errors import SourceError
+from ..base import Findings
+from ..columns.column import Column, PackedBuilder, PackedColumn, build_column
+from ..columns.values import parse_cell
+from .infer import InferredJson, InferredText
+from .lines import MOST_COLUMNS, Manifest
+from .roles import (
+    Declared,
+    check_declared,
+    check_field_name,
+    image_column,
+    may_be_target,
+    target_column,
+)
+from .targets import TargetReader
+
+
+class _Reader(Protocol):
+    """Takes the values of a column as the file has them, each with its place for messages."""
+
+    def add(self, value: Any, where: str) -> None: ...
+    def finish(self) -> Column: ...
+
+
+class _DeclaredReader:
+    """A column whose kind is known: a value of another kind is an error at once."""
+
+    def __init__(self, kind: Field, root: str, *, is_json: bool) -> None:
+        self._kind = kind
+        self._column = build_column(kind, root)
+        self._is_json = is_json
+
+    def add(self, value: Any, where: str) -> None:
+        try:
+            self._column.add(value if self._is_json else parse_cell(self._kind, value))
+        except SourceError as error:
+            raise SourceError(f"{where}: {error}") from error
+
+    def finish(self) -> Column:
+        return self._column.finish()
+
+
+class RowReader:
+    """Turns the rows of a manifest into columns.
+
+    Args:
+        manifest: where they come from.
+        root: directory that paths are relative to.
+        image: name of the column with the images' paths, or None to find it.
+        declared: kinds of columns.
+        classes: class names, or None to find them.
+        field: what the images' field is called.
+
+    Attributes:
+        findings: what was left out.
+
+    Raises:
+        OptionError: ``image`` or ``declared`` do not go with the manifest's columns.
+        SourceError: its columns cannot be the fields of a sample.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        root: str,
+        image: str | None,
+        declared: Declared,
+        classes: Sequence[str] | None,
+        field: str = "image",
+    ) -> None:
+        columns, where = manifest.columns, str(manifest.path)
+        self.findings = Findings()
+        self._manifest = manifest
+        self._root = root
+        self._declared = declared
+        self._image = image_column(image, columns, declared, where)
+        self._field = field
+        self._images = PackedBuilder(Field("image"), root)
+        self._target = target_column(columns, declared)
+        self._targets = TargetReader(classes)
+        self._readers: dict[str, _Reader] = {}
+        self._seen: set[str] = set()
+        self._count = 0
+        check_declared(declared, columns, where)
+        for name in columns:
+            self._open(name, where)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, line: int, row: dict[str, Any]) -> None:
+        """Append a row.
+
+        Raises:
+            SourceError: a value is wrong; the message has its line and column.
+        """
+        where = self._manifest.at(line)
+        if self._manifest.is_json and not row.keys() <= self._seen:
+            for name in [name for name in row if name not in self._seen]:
+                self._open_late(name, where)
+        missing = None if self._manifest.is_json else ""
+        try:
+            self._images.add(row.get(self._image, missing))
+        except SourceError as error:
+            raise SourceError(f"{where}, column {self._image!r}: {error}") from error
+        for name, reader in self._readers.items():
+            reader.add(row.get(name, missing), f"{where}, column {name!r}")
+        self._count += 1
+
+    def finish(self) -> tuple[PackedColumn, dict[str, Column], list[str]]:
+        """The images, the other columns by field, and the class names."""
+        columns = {}
+        for name, reader in self._readers.items():
+            columns[TARGET if name == self._target else name] = reader.finish()
+        return self._images.finish(), columns, self._targets.classes
+
+    def _open(self, name: str, where: str) -> None:
+        """Get ready for a column."""
+        if name in self._seen and name:
+            raise SourceError(f"{where}: two columns are called {name!r}")
+        self._seen.add(name)
+        if len(self._seen) > MOST_COLUMNS:
+            raise SourceError(f"{where}: more than {MOST_COLUMNS} columns")
+        if not name:  # as pandas writes its index
+            self.findings.notes.append(f"{where}: a column without a name was left out")
+        elif name != self._image and self._declared.get(name, ...) is not None:
+            self._readers[name] = self._reader(name, f"{where}, column {name!r}")
+
+    def _reader(self, name: str, where: str) -> _Reader:
+        if name == self._target:
+            return self._targets
+        check_field_name(name, where, self._field)
+        kind = self._declared.get(name)
+        if kind is not None:
+            return _DeclaredReader(kind, self._root, is_json=self._manifest.is_json)
+        return InferredJson() if self._manifest.is_json else InferredText()
+
+    def _open_late(self, name: str, where: str) -> None:
+        """Get ready for a column of JSON that the rows so far did not have."""
+        if may_be_target(name, self._declared) and self._target is None:
+            raise SourceError(f"{where}: {name!r} is missing in the rows above; all need a target")
+        self._open(name, where)
+        for _ in range(self._count if name in self._readers else 0):
+            self._readers[name].add(None, where)

@@ -1,0 +1,1 @@
+"""WebDataset shards, and tars of class directories."""

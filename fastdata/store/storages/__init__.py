@@ -1,0 +1,1 @@
+"""Storage formats behind one narrow interface: LMDB and HDF5."""
