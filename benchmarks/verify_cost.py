@@ -12,7 +12,8 @@ from statistics import median
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.store import VERIFY, PackReader
+from fastdata.store import PackReader
+from fastdata.store.reader import VERIFY
 
 from . import markdown
 from .case_rounds import interleaved

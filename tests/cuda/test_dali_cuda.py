@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_helpers import BRIEF, GPU, churn, sleep
-from images import write_image
+from helpers.gpu import BRIEF, GPU, churn, sleep
+from helpers.images import write_image
 
 import fastdata
 from fastdata import transforms as T

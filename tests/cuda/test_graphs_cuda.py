@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_helpers import BRIEF, GPU, SIZE, churn, numbered, sleep
+from helpers.gpu import BRIEF, GPU, SIZE, churn, numbered, sleep
 
 from fastdata.loader.prefetch import CUDAPrefetcher
 from fastdata.loader.workers.background import BackgroundIterator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_helpers import BRIEF, GPU, assert_none_wrong, count_wrong, sleep
+from helpers.gpu import BRIEF, GPU, assert_none_wrong, count_wrong, sleep
 from torch import Tensor
 from torch.utils.data import Dataset
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from gpu_helpers import (
+from helpers.gpu import (
     BATCH_BYTES,
     BRIEF,
     GPU,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_helpers import BRIEF, GPU, assert_none_wrong, churn, count_wrong, sleep
+from helpers.gpu import BRIEF, GPU, assert_none_wrong, churn, count_wrong, sleep
 from torch import Tensor
 
 from fastdata.loader.prefetch import CUDAPrefetcher

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import forked
-from images import contents, encoded, picture, write_image, write_tree
+from helpers.children import forked
+from helpers.images import contents, encoded, picture, write_image, write_tree
 
 from fastdata import verify_pack
 from fastdata.errors import PackExistsError, PackingError, SourceError

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from children import MUTATIONS, forked
-from images import contents, encoded, picture
-from mutations import table_of, write_table
+from helpers.children import MUTATIONS, forked
+from helpers.images import contents, encoded, picture
+from helpers.mutations import table_of, write_table
 
 from fastdata import verify_pack
 from fastdata.errors import FastdataError

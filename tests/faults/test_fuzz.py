@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import images
-import jpegs
 import numpy as np
 import pytest
-from children import MUTATIONS, forked
-from images import contents, picture, write_tree
-from mutations import Files, mutated, sign, table_of, write_files, write_table
+from helpers import images, jpegs
+from helpers.children import MUTATIONS, forked
+from helpers.images import contents, picture, write_tree
+from helpers.mutations import Files, mutated, sign, table_of, write_files, write_table
 from PIL import Image
 
 from fastdata import PackedDataset, PackedImageFolder, merge, unpack, verify_pack

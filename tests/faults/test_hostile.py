@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from children import MUTATIONS, forked
-from images import encoded, picture
-from mutations import sign, table_of, write_table
-from packs import change_manifest
+from helpers.children import MUTATIONS, forked
+from helpers.images import encoded, picture
+from helpers.mutations import sign, table_of, write_table
+from helpers.packs import change_manifest
 
 from fastdata import PackedDataset, PackedImageFolder, append, merge, unpack, verify_pack
 from fastdata import transforms as T

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from images import contents, write_tree
+from helpers.images import contents, write_tree
 
 from fastdata.packing.pack import pack_image_folder
 

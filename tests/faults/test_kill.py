@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import MUTATIONS, forked, killed_until_it_ends, steps_of
-from images import contents, write_tree
+from helpers.children import MUTATIONS, forked, killed_until_it_ends, steps_of
+from helpers.images import contents, write_tree
 
 from fastdata import PackedImageFolder, append, convert, merge, unpack, verify_pack
 from fastdata.errors import PackExistsError, PackingError, SourceError
@@ -313,7 +313,7 @@ def test_streams_killed_at_steps(place: Path) -> None:
 
 
 def _png(number: int) -> bytes:
-    from images import encoded, picture
+    from helpers.images import encoded, picture
 
     return encoded(picture(8 + number, 9, number), ".png")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from images import write_tree
+from helpers.images import write_tree
 
 import fastdata
 from fastdata import verify_pack
