@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -36,7 +36,6 @@ def units(found: Any) -> set[int]:
     return {unit for begin, end in found for unit in range(begin, end)}
 
 
-@settings(deadline=None)
 @given(intervals, st.integers(0, 3))
 def test_merged_is_the_union_in_order(found: list[Any], gap: int) -> None:
     union = timeline.merged(found)
@@ -47,7 +46,6 @@ def test_merged_is_the_union_in_order(found: list[Any], gap: int) -> None:
     assert units(found) <= units(joined)
 
 
-@settings(deadline=None)
 @given(intervals, intervals)
 def test_covered_is_the_share_within_the_others(found: list[Any], by: list[Any]) -> None:
     own, others = units(found), units(by)

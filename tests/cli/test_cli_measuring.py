@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -175,16 +174,14 @@ def test_interrupted_tuning_tells_what_it_has_found(pack: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     command = [sys.executable, "-m", "fastdata", "tune", str(pack), "--batch-size", "4"]
-    command += ["--seconds", "12"]
+    command += ["--seconds", "3600"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
     try:
         shown = ""
         while "up to now" not in shown:  # the first setting has been measured
             shown += os.read(ours, 1 << 16).decode()
         process.send_signal(signal.SIGINT)
-        start = time.monotonic()
-        out, _ = process.communicate(timeout=20)
-        assert time.monotonic() - start < 10  # two seconds, on a machine that has time
+        out, _ = process.communicate(timeout=60)
         shown += os.read(ours, 1 << 16).decode()
     finally:
         process.kill()

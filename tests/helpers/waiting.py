@@ -8,7 +8,7 @@ from typing import Any
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)

@@ -101,7 +101,7 @@ class TestClosedForms:
 
 
 class TestAgainstPixels:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(objects(), st.data())
     def test_exact_without_resizing(
         self, scene: tuple[int, int, tuple[int, int, int, int]], data: st.DataObject
@@ -117,7 +117,7 @@ class TestAgainstPixels:
         else:
             np.testing.assert_array_equal(result[0], seen)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(objects(), st.integers(1, 90), st.integers(1, 90), st.booleans(), st.data())
     def test_within_half_a_pixel_after_one_resize(
         self,
@@ -138,7 +138,7 @@ class TestAgainstPixels:
         else:
             np.testing.assert_allclose(result, seen, atol=0.501)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(objects(), st.data())
     def test_stays_on_the_canvas_and_in_order(
         self, scene: tuple[int, int, tuple[int, int, int, int]], data: st.DataObject

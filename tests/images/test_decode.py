@@ -151,7 +151,7 @@ class TestSamePixelsAsPillow:
         np.testing.assert_array_equal(decode_whole(encoded(rgb, ".png")), rgb >> 8)
         assert largest_difference(decode_whole(encoded(rgb, ".tiff")), rgb >> 8) <= 1
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         st.integers(1, 70),
         st.integers(1, 70),
@@ -182,7 +182,7 @@ class TestSamePixelsAsPillow:
 class TestPlannedDecoding:
     """A decoder may skip what a plan does not take; nobody may see that it did."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.tuples(st.integers(1, 150), st.integers(1, 60)),
         st.tuples(*[st.floats(0, 1, exclude_max=True)] * 4),
@@ -356,7 +356,7 @@ class TestDamage:
             with pytest.raises(DecodeError, match=r"jpeg|begin with"):
                 decode(EncodedImage(data[:length]))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=200))
     @example(b"GIF89a")
     @example(b"BM" + bytes(60))
@@ -368,7 +368,7 @@ class TestDamage:
         with pytest.raises(DecodeError, match=r"found|damaged"):
             decode(EncodedImage(data))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.sampled_from(sorted(READABLE)), st.floats(0.4, 1, exclude_max=True), st.binary())
     def test_overwritten_bytes_give_an_image_or_an_error(
         self, name: str, where: float, noise: bytes
@@ -384,7 +384,7 @@ class TestDamage:
     def test_the_size_of_what_can_be_decoded(self, name: str) -> None:
         assert decoded_size(READABLE[name]) == decode_whole(READABLE[name]).shape[:2]
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.sampled_from(sorted(READABLE)), st.floats(0, 1, exclude_max=True), st.binary())
     def test_what_cannot_be_decoded_has_no_size(
         self, name: str, where: float, noise: bytes

@@ -75,7 +75,7 @@ def test_turbo_decodes_them_itself(kind: str) -> None:
     assert DECODERS["turbo"](JPEGS[kind]) is not None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_slices_have_the_same_pixels(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(16, 200)), data.draw(st.integers(16, 200))
@@ -92,7 +92,7 @@ def test_slices_have_the_same_pixels(data: st.DataObject) -> None:
     np.testing.assert_array_equal(decode(image, plan, decoder="turbo"), expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(sorted(JPEGS)), st.data())
 def test_damage_is_accepted_or_refused_as_by_opencv(kind: str, draw: st.DataObject) -> None:
     data = bytearray(JPEGS[kind])

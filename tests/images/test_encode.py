@@ -151,7 +151,7 @@ class TestReencoding:
 
 
 class TestShrinking:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 250), st.booleans())
     def test_the_named_side_is_exact_and_nothing_grows(
         self, height: int, width: int, limit: int, short: bool

@@ -111,7 +111,7 @@ SAMPLES["TIFF turned"] = tiff(">", 37, 23, 6)
 
 
 class TestSize:
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(st.sampled_from(KINDS), st.integers(1, 300), st.integers(1, 300))
     def test_equals_what_opencv_and_pillow_decode(self, kind, width, height):
         name, mode = kind
@@ -316,7 +316,7 @@ class TestDamage:
             with pytest.raises(DecodeError):
                 probe(SAMPLES[sample][:cut])
 
-    @settings(deadline=None, max_examples=1000)
+    @settings(max_examples=1000)
     @given(st.data())
     def test_changed_bytes_give_a_sane_header_or_an_error(self, data):
         image = bytearray(data.draw(st.sampled_from(sorted(SAMPLES.values()))))
@@ -326,7 +326,7 @@ class TestDamage:
             image[at : at + old] = data.draw(st.binary(max_size=4))
         outcome(bytes(image))
 
-    @settings(deadline=None, max_examples=500)
+    @settings(max_examples=500)
     @given(st.sampled_from(sorted(SAMPLES)), st.sampled_from([12, 30, 60]), st.binary(max_size=99))
     def test_noise_after_a_real_beginning_does_so_too(self, sample, kept, noise):
         outcome(SAMPLES[sample][:kept] + noise)

@@ -44,7 +44,7 @@ def check(record: Transcoded, box: Box, whole: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.usefixtures("always")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), factors=FACTORS, target=st.integers(1, 9), seed=st.integers(0, 99))
 def test_random_scans(data: st.DataObject, factors: jpegs.Factors, target: int, seed: int) -> None:
     height, width = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 200))
@@ -58,7 +58,7 @@ def test_random_scans(data: st.DataObject, factors: jpegs.Factors, target: int, 
 
 
 @pytest.mark.usefixtures("always")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.data(),
     sampling=st.sampled_from(sorted(jpegs.SAMPLINGS)),

@@ -33,7 +33,7 @@ def check(data: bytes, target: int) -> None:
     assert back.tobytes() == scan_of(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 150),
@@ -60,7 +60,7 @@ def test_random_scans(
     check(data, target)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 200),
@@ -169,7 +169,7 @@ def test_long_intervals_take_wider_index_entries() -> None:
     assert np.array_equal(jpegs.opencv_pixels(result.record), jpegs.opencv_pixels(data))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     factors=FACTORS, width=st.integers(1, 200), target=st.integers(1, 16), first=st.integers(1, 16)
 )
@@ -203,7 +203,7 @@ def test_colour_meaning_is_kept() -> None:
         check(jpegs.synthetic(30, 70, factors, extra=b"".join(parts)), 8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(height=st.integers(1, 400), width=st.integers(1, 400), quality=st.integers(1, 100))
 def test_an_encoder_that_sets_the_interval_writes_the_same_record(
     height: int, width: int, quality: int

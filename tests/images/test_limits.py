@@ -137,7 +137,7 @@ class TestAnnouncedSize:
         assert limits.announced_size(data) == (40, 60)
         assert limits.announced_size(memoryview(data)) == (40, 60)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data(), st.sampled_from([saved("JPEG"), saved("PNG"), saved("WEBP")]))
     def test_of_any_bytes(self, data: st.DataObject, original: bytes) -> None:
         """Nothing but a size comes out, and never another than the decoder's."""

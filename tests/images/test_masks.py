@@ -67,7 +67,7 @@ def draw_box(draw: st.DrawFn, height: int, width: int) -> Box:
 
 
 class TestRoundTrip:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(MASKS)
     def test_any_labels(self, labels: Labels) -> None:
         data, height, width = encode_mask(labels)
@@ -104,7 +104,7 @@ class TestRoundTrip:
 
 
 class TestGeometry:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data(), st.sampled_from(["uint8", "uint16"]), st.booleans(), st.booleans())
     def test_a_crop_is_a_crop_of_the_whole(
         self, data: st.DataObject, dtype: str, hflip: bool, vflip: bool
@@ -122,7 +122,7 @@ class TestGeometry:
         assert result.flags.carray
         assert result.dtype == labels.dtype
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data(), st.integers(1, 8))
     def test_each_label_lies_on_its_pixel(self, data: st.DataObject, orientation: int) -> None:
         """The image and the mask name, at each pixel, the place where it came from."""
@@ -348,7 +348,7 @@ class TestHostileBytes:
         part = decode_mask(MULTI_BAND[0][:-500] + bytes(500), 300, 400, 1, plan)
         np.testing.assert_array_equal(part, whole[:10, :10])
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data())
     def test_any_stored_bytes(self, data: st.DataObject) -> None:
         stored = mutated(data.draw, MULTI_BAND[0])
@@ -361,7 +361,7 @@ class TestHostileBytes:
             assert result.shape == shape
             assert result.dtype in (np.uint8, np.uint16)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data(), st.sampled_from([(PALETTE, "PNG"), (GREY, "BMP"), (DEEP, "TIFF")]))
     def test_any_file(self, data: st.DataObject, source: tuple[Image.Image, str]) -> None:
         file = mutated(data.draw, saved(*source))

@@ -106,7 +106,7 @@ smooth = st.builds(Resize, sides, sides, st.just("bilinear"), st.booleans())
 exact_steps = st.lists(crops | flips | pads | nearest, max_size=9)
 all_steps = st.lists(crops | flips | pads | nearest | smooth, max_size=9)
 images = st.builds(picture, st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
-some = settings(max_examples=300, deadline=None)
+some = settings(max_examples=300)
 
 
 def fused(image: Pixels, steps: list[Step]) -> Plan:
@@ -294,7 +294,7 @@ LAYOUTS: dict[str, Callable[[Pixels], Pixels]] = {
 
 class TestMemoryLayouts:
     @pytest.mark.parametrize("layout", LAYOUTS)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(images, all_steps)
     def test_do_not_change_the_result(self, layout: str, image: Pixels, steps: list[Step]) -> None:
         plan = fused(image, steps)

@@ -47,7 +47,7 @@ methods = st.sampled_from(list(METHODS))
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(sides, sides, sides, sides, methods, seeds)
 def test_equals_pillow(
     old_height: int,
@@ -88,7 +88,7 @@ def test_extreme_and_plain_sizes(
     assert np.array_equal(METHODS[method](image, *new), by_pillow(image, *new, method))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(sides, sides, sides, sides, seeds)
 def test_plain_bilinear_is_two_neighbours_blended(
     old_height: int, old_width: int, height: int, width: int, seed: int
@@ -100,7 +100,7 @@ def test_plain_bilinear_is_two_neighbours_blended(
 
 # Widths of 1 are left out: without AVX2 torch's uint8 kernels get them wrong.
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(sides, sides, sides, st.integers(2, 400), seeds)
 def test_without_antialias_equals_torch(
     mode: str, old_height: int, old_width: int, height: int, width: int, seed: int
@@ -111,7 +111,7 @@ def test_without_antialias_equals_torch(
     assert np.array_equal(result, by_torch(image, height, width, mode))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(0, 1), methods, seeds
 )
@@ -123,7 +123,7 @@ def test_order_of_passes_changes_where_pillow_changes_it(
     assert np.array_equal(METHODS[method](image, height, width), expected)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     sides,
     sides,
@@ -144,7 +144,7 @@ def test_flip_mirrors_the_result(
     assert np.array_equal(flipped, resize(image, height, width)[:, ::-1])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(sides, sides, st.tuples(*[st.integers(0, 9)] * 4), st.integers(1, 60), st.integers(1, 60))
 def test_crop_is_read_in_place_and_left_alone(
     old_height: int, old_width: int, margins: tuple[int, int, int, int], height: int, width: int
@@ -186,7 +186,7 @@ def test_any_layout(layout: str, size: tuple[int, int]) -> None:
     assert np.array_equal(plain, resized_plainly(image, *size))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(sides, sides, st.integers(1, 40), st.integers(1, 40), st.booleans(), st.booleans())
 def test_out_is_filled_and_nothing_around_it(
     old_height: int, old_width: int, height: int, width: int, hflip: bool, antialias: bool

@@ -288,7 +288,7 @@ class TestOverlays:
         assert np.diff(down).max() in range(60, 135)
         assert 8 <= np.median(np.diff(across)[np.diff(across) > 2]) <= 16
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.data())
     def test_what_a_plan_takes_becomes_its_whole_result(self, data: st.DataObject) -> None:
         plan = Plan.whole(60, 40)

@@ -111,9 +111,7 @@ class TestOfAPack:
 
     def test_nothing_is_left_behind_when_the_time_is_over(self, pack: Path) -> None:
         leftovers = Leftovers()
-        start = time.monotonic()
         tune(pack, 4, seconds=0.3, **SMALL)
-        assert time.monotonic() - start < 30
         leftovers.check()
 
 

@@ -173,7 +173,7 @@ def test_killed_in_the_middle_of_a_message(persistent: bool) -> None:
 def test_killed_while_a_process_of_its_own_keeps_the_pipe(tmp_path: Path) -> None:
     class Forking(Numbers):
         def __getitem__(self, index: int) -> int:
-            with subprocess.Popen(["sleep", "30"], close_fds=False) as child:
+            with subprocess.Popen(["sleep", "300"], close_fds=False) as child:
                 (tmp_path / "pid").write_text(str(child.pid))
                 os.kill(os.getpid(), signal.SIGKILL)
             return index

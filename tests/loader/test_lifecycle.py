@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -153,15 +154,16 @@ def test_reads_that_are_stuck_do_not_hold_up_the_end(
 
 
 def test_a_thread_that_is_stuck_does_not_hold_up_an_error() -> None:
-    class Slow(Numbers):
+    told = threading.Event()
+
+    class Stuck(Numbers):
         def __getitem__(self, index: int) -> int:
-            time.sleep(PROMISE)
+            assert told.wait(PROMISE), "the error waited for the thread"
             return index
 
-    start = time.monotonic()
     with pytest.raises(RuntimeError, match="timed out"):
-        next(iter(DataLoaderX(Slow(), num_workers=1, worker_type="thread", timeout=0.1)))
-    assert time.monotonic() - start < PROMISE
+        next(iter(DataLoaderX(Stuck(), num_workers=1, worker_type="thread", timeout=0.1)))
+    told.set()
 
 
 @processes

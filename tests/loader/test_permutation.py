@@ -20,7 +20,7 @@ HUGE = st.integers(2**31, 2**63 - 1)
 SEEDS = st.integers(0, 2**64 - 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(LENGTHS, SEEDS)
 @example(2**16, 0)
 def test_each_element_comes_once(length: int, seed: int) -> None:
@@ -29,7 +29,7 @@ def test_each_element_comes_once(length: int, seed: int) -> None:
     assert np.array_equal(np.sort(order), np.arange(length))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(HUGE, SEEDS, st.data())
 def test_a_part_of_a_huge_order_has_no_element_twice(
     length: int, seed: int, data: st.DataObject
@@ -40,7 +40,7 @@ def test_a_part_of_a_huge_order_has_no_element_twice(
     assert 0 <= part.min() <= part.max() < length
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 300) | HUGE, SEEDS, st.data())
 def test_one_element_is_the_same_however_it_is_asked_for(
     length: int, seed: int, data: st.DataObject
@@ -54,7 +54,7 @@ def test_one_element_is_the_same_however_it_is_asked_for(
     assert list(islice(order, 20)) == order[:20].tolist()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 300), SEEDS, st.slices(300))
 def test_slices_are_those_of_the_whole(length: int, seed: int, part: slice) -> None:
     order = Permutation(length, seed)

@@ -40,7 +40,7 @@ def dealt(samplers: list[RankSampler]) -> list[int]:
     return [share[k] for k in range(longest) for share in shares if k < len(share)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 60), st.integers(1, 9), SEEDS, COVERS, st.booleans())
 def test_cover(length: int, world: int, seed: int, cover: str, shuffle: bool) -> None:
     samplers = ranks(length, world, seed=seed, cover=cover, shuffle=shuffle)
@@ -59,7 +59,7 @@ def test_cover(length: int, world: int, seed: int, cover: str, shuffle: bool) ->
         assert len(used) == len(set(used)) == length - length % world
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 80), st.integers(1, 6), st.integers(1, 4), SEEDS, COVERS)
 def test_global_batches_do_not_depend_on_the_number_of_ranks(
     length: int, world: int, size: int, seed: int, cover: str
@@ -193,7 +193,7 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
 # Resuming
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.data(), SEEDS, COVERS, st.booleans())
 def test_resume_goes_on_where_another_number_of_ranks_was(
     length: int, data: st.DataObject, seed: int, cover: str, shuffle: bool
@@ -221,7 +221,7 @@ def test_resume_goes_on_where_another_number_of_ranks_was(
     assert [len(sampler) for sampler in second] == lengths
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 5), st.sampled_from(["pad", "drop"]))
 def test_at_the_end_nothing_is_left_on_any_number_of_ranks(
     length: int, before: int, after: int, cover: str
@@ -341,7 +341,7 @@ def test_an_empty_dataset_is_refused_as_by_torch() -> None:
         ShuffleSampler([])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.data())
 def test_shuffle_sampler_resumes(length: int, data: st.DataObject) -> None:
     position = data.draw(st.integers(0, length))

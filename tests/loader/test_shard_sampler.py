@@ -18,7 +18,7 @@ from fastdata import transforms as T
 from fastdata.errors import OptionError
 
 LENGTHS = st.lists(st.integers(0, 12), min_size=0, max_size=12)
-FEW = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=50)
 
 
 def shards_of(indices: list[int], lengths: list[int]) -> list[int]:

@@ -82,9 +82,7 @@ def identical(found: Any, expected: Any) -> bool:
     )
 
 
-few = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -352,7 +350,7 @@ class TestWrongValues:
         assert re.search(message, refused(kind, value))
 
     @given(value=json_values, kind=st.sampled_from(["int", "float", "boxes", "int8[?]", "bool[2]"]))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     def test_any_value_is_stored_or_refused(self, value: Any, kind: str) -> None:
         try:
             encode_one(kind, value)

@@ -156,9 +156,7 @@ class TestDetect:
         assert len(open_source(out / name)) == 1
         assert len(open_source(out, "flat")) == 2 - (to == "csv")
 
-    @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         data=st.binary(max_size=700),
         name=st.sampled_from(["a", "a.tar", "a.json", "a.csv", "a.rec", "a.lmdb", "a.tfrecord"]),

@@ -19,7 +19,7 @@ from fastdata.errors import EmptySourceError, SourceError, SourceNotFoundError
 from fastdata.sources.base import Source
 from fastdata.sources.coco.source import CocoSource, detect_coco, list_coco
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 def listed(root: Path, content: Any) -> CocoSource:

@@ -70,7 +70,7 @@ def test_extensions_are_torchvisions_and_avif() -> None:
     assert sorted(EXTENSIONS) == sorted(KNOWN)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(paths=st.lists(PATHS, min_size=1, max_size=12))
 def test_order_and_classes_are_torchvisions(
     tmp_path_factory: pytest.TempPathFactory, paths: list[str]

@@ -158,19 +158,19 @@ class TestReadPickle:
         max_leaves=6,
     )
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(value=st.one_of(VALUES, st.text()), protocol=st.integers(2, 5))
     def test_as_pickle_does(self, value: Any, protocol: int) -> None:
         assert read_pickle(memoryview(pickle.dumps(value, protocol))) == value
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.binary(max_size=350), protocol=st.integers(3, 5))
     def test_bytes_are_found_where_they_lie(self, data: bytes, protocol: int) -> None:
         whole = pickle.dumps((data, 1), protocol)
         (start, size), _ = read_pickle(memoryview(whole))
         assert whole[start : start + size] == data
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_anything_else_is_a_value_error(self, data: st.DataObject) -> None:
         whole = pickle.dumps((b"some bytes", 70_000, ["text", (1, 2)]))
@@ -301,7 +301,7 @@ class TestBlobs:
             assert list(read) == [JPEG + bytes(i) for i in order]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     samples=st.dictionaries(
         st.binary(min_size=1, max_size=30), st.binary(max_size=5000), min_size=1
@@ -316,7 +316,7 @@ def test_what_is_written_comes_back(
     assert found == [entries[key] for key in sorted(entries)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_damaged_value_is_a_source_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -269,7 +269,7 @@ def test_detection_of_what_is_not_there(tmp_path: Path) -> None:
     assert not detect_coco(tmp_path / "nothing")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     stems=st.sets(st.from_regex(r"[a-c]{1,2}(/[a-c.\-]{1,3})?", fullmatch=True), min_size=1),
     orphans=st.sets(st.from_regex(r"[d-f]{1,3}", fullmatch=True)),

@@ -187,7 +187,7 @@ class TestDamage:
         with pytest.raises(EmptySourceError, match="no records with an image"):
             list_recordio(write_rec(tmp_path / "a.rec", records))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_damage_is_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -207,7 +207,7 @@ LABELS = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(samples=st.lists(st.tuples(LABELS, PIECES.filter(bool)), min_size=1, max_size=6))
 def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, samples: list[tuple[float | list[float], bytes]]

@@ -18,7 +18,7 @@ from fastdata.errors import EmptySourceError, OptionError, SourceError, SourceNo
 from fastdata.sources.base import FileBlob, Source
 from fastdata.sources.table.source import TableSource, list_table
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 def listed(

@@ -362,7 +362,7 @@ class TestHostile:
         with pytest.raises(SourceError, match="byte 512"):
             list_tar(path)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_headers_that_lie_are_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -385,7 +385,7 @@ class TestHostile:
         with contextlib.suppress(FastdataError, OSError):
             contents(list_tar(path))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_damage_is_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -401,7 +401,7 @@ class TestHostile:
 NAMES = st.text("abcd_-é", min_size=1, max_size=120).filter(lambda name: not name.startswith("__"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     samples=st.dictionaries(NAMES, st.tuples(st.binary(max_size=1500), st.text(max_size=20)),
                             min_size=1, max_size=8),

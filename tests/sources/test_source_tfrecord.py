@@ -48,7 +48,7 @@ class TestChecksum:
         assert crc32c(bytes(32)) == 0x8A9136AA
         assert crc32c(b"\xff" * 32) == 0x62A8AB43
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(data=st.binary(max_size=300))
     def test_as_defined_bit_by_bit(self, data: bytes) -> None:
         assert crc32c(data) == bitwise_crc32c(data)
@@ -207,7 +207,7 @@ class TestDamage:
         with pytest.raises(EmptySourceError, match="no records"):
             list_tfrecord(write_records(tmp_path / "a.tfrecord", []))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_damage_is_a_source_error(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -223,7 +223,7 @@ class TestDamage:
             contents(list_tfrecord(path))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     samples=st.lists(
         st.tuples(st.binary(max_size=400), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=8

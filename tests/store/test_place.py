@@ -405,7 +405,7 @@ def test_a_full_local_disk_is_no_remote_error(tmp_path: Path) -> None:
     assert not isinstance(caught.value, RemoteError)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=20))
 def test_an_accepted_name_stays_below_its_root(name: str) -> None:
     try:

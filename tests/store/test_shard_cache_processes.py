@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers.servers import FileServer
+from helpers.waiting import wait_until
 
 from fastdata.store.remote import Place, Retry, ShardCache, open_place
 
@@ -59,13 +59,6 @@ def start(count: int, target: Callable[..., None], *args: Any) -> list[BaseProce
     for process in processes:
         process.start()
     return processes
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -56,9 +56,7 @@ def read_by_library(path: Path, name: str) -> list[bytes]:
 
 
 class TestShardContract:
-    @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(records=st.lists(st.binary(max_size=6000), min_size=1, max_size=30))
     def test_what_goes_in_comes_out(
         self, storage: str, tmp_path_factory: pytest.TempPathFactory, records: list[bytes]

@@ -30,7 +30,7 @@ from fastdata.images.plan import Box, Plan
 from fastdata.transforms.randomness import Generator, sample_generator
 
 Pixels = NDArray[np.uint8]
-some = settings(max_examples=150, deadline=None)
+some = settings(max_examples=150)
 side = st.integers(1, 120)
 
 

@@ -394,7 +394,7 @@ class TestRandomness:
         assert run(1) != run(2)
         assert len(set(run(1))) > 1
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.tuples(*[st.integers(0, 2**63 - 1) | st.integers(0, 3)] * 3),

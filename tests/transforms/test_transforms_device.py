@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -40,7 +40,6 @@ channel = st.tuples(st.floats(-1, 2), st.floats(0.01, 10))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(deadline=None)
 @given(
     channels=st.lists(channel, min_size=1, max_size=4),
     size=st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5)),

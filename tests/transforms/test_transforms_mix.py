@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -61,7 +61,6 @@ smoothings = st.sampled_from([0.0, 0.1, 1.0])
 seeds = st.integers(0, 2**63)
 
 
-@settings(deadline=None)
 @given(sizes, alphas, smoothings, seeds)
 def test_mixup_is_its_formula(
     size: tuple[int, int, int], alpha: float, smoothing: float, seed: int
@@ -79,7 +78,6 @@ def test_mixup_is_its_formula(
     assert torch.allclose(soft.double(), expected, rtol=0, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(sizes, alphas, smoothings, seeds)
 def test_cutmix_takes_a_box_and_counts_it(
     size: tuple[int, int, int], alpha: float, smoothing: float, seed: int
@@ -128,7 +126,6 @@ def is_one_run(edge: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("kind", [MixUp, CutMix])
-@settings(deadline=None)
 @given(n=st.integers(0, 5), smoothing=smoothings, seed=seeds)
 def test_soft_targets_are_distributions(kind: Any, n: int, smoothing: float, seed: int) -> None:
     batch = (numbered_images(n, 4, 5), random_targets(n, seed % 100))
@@ -148,7 +145,6 @@ def test_lambda_is_spread_as_alpha_says(kind: Any) -> None:
     assert spread(0.05) > spread(1.0) > spread(20.0) > 0
 
 
-@settings(deadline=None)
 @given(size=sizes, seed=seeds)
 def test_mixup_of_integers_rounds_to_the_nearest(size: tuple[int, int, int], seed: int) -> None:
     n, height, width = size
@@ -327,7 +323,6 @@ def test_builds_no_graph() -> None:
     assert not soft.requires_grad
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 9), batch_size=st.integers(1, 4))
 def test_through_a_loader(n: int, batch_size: int) -> None:
     images = torch.randint(0, 256, (n, 3, 5, 4), dtype=torch.uint8)
