@@ -9,11 +9,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import machine, report, suites
-from .contenders import CONTENDERS
-from .data import ROOT, default_work_folder
-from .errors import BenchmarkError
-from .rounds import Settings, run
+from . import suites
+from .common import machine, report
+from .common.data import ROOT, default_work_folder
+from .common.errors import BenchmarkError
+from .common.rounds import Settings, run
+from .contenders.contenders import CONTENDERS
 
 COMMANDS = ("run", "report", "list", *suites.COMMANDS)
 EXAMPLE = """examples:
@@ -110,7 +111,7 @@ def report_command(options: argparse.Namespace) -> None:
     """Print the report of a result; save it and its chart where asked."""
     result = load(options.result)
     if options.chart:
-        from . import chart  # only here: matplotlib takes a second to import
+        from .common import chart  # only here: matplotlib takes a second to import
 
         chart.save(result, options.chart)
     text = report.markdown(result, options.chart.name if options.chart else None)

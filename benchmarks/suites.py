@@ -8,19 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import (
-    accuracy,
-    case_report,
-    case_rounds,
-    gpu,
-    machine,
-    memory,
-    packing,
-    rivals_command,
-    scaling,
-    startup,
-)
-from .data import ROOT, default_work_folder
+from .accuracy import suite as accuracy
+from .cases import report as case_report
+from .cases import rounds as case_rounds
+from .common import machine
+from .common.data import ROOT, default_work_folder
+from .gpu import suite as gpu
+from .memory import suite as memory
+from .packing import suite as packing
+from .rivals import command as rivals_command
+from .scaling import suite as scaling
+from .startup import suite as startup
 
 COMMANDS = ("cases", "scaling", "startup", "memory", "packing", "accuracy", "gpu", "rivals")
 

@@ -1,6 +1,6 @@
-"""The part of ``python -m benchmarks rivals`` that other libraries' environments run.
+"""Other libraries, each in an environment of its own.
 
-``environments`` says what ``benchmarks/setup`` installs, ``contenders`` who takes part, ``cases``
-what is asked of them. ``runner`` is run by each rival's own interpreter: it imports one of the
-``use_…`` modules, which all have ``prepare`` and ``build``, and measures.
+Reading order: ``command``, ``run`` (interleaved rounds), ``process`` (one run of another
+interpreter), ``images``; ``report``, ``html`` and ``chart``. ``environment`` is what the others'
+interpreters run.
 """

@@ -10,8 +10,8 @@ from helpers.images import write_image
 
 pytest.importorskip("psutil")
 
-from benchmarks import accuracy
-from benchmarks.errors import BenchmarkError
+from benchmarks.accuracy import suite as accuracy
+from benchmarks.common.errors import BenchmarkError
 
 
 @pytest.fixture

@@ -18,7 +18,13 @@ pytest.importorskip("PIL")
 pytest.importorskip("numba")
 
 import fastdata
-from benchmarks import big_pack, case_loaders, case_report, cases, markdown, scaling, startup
+from benchmarks.cases import cases
+from benchmarks.cases import loaders as case_loaders
+from benchmarks.cases import report as case_report
+from benchmarks.common import markdown
+from benchmarks.scaling import big_pack
+from benchmarks.scaling import suite as scaling
+from benchmarks.startup import suite as startup
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ("cpu_s_per_1000", "images_per_s")
@@ -206,7 +212,7 @@ def test_a_worker_that_compiles_is_told(count: int, word: str) -> None:
 def test_compilations_are_counted(tmp_path: Path) -> None:
     code = (
         "import sys, numba\n"
-        "from benchmarks._startup import Counting\n"
+        "from benchmarks.startup.process import Counting\n"
         "Counting(sys.argv[1])(0)\n"
         "assert numba.njit(lambda x: x + 1)(1) == 2\n"
     )

@@ -20,10 +20,12 @@ pytest.importorskip("psutil")
 pytest.importorskip("matplotlib")
 pytest.importorskip("PIL")
 
-from benchmarks import _gpu, gpu, timeline
-from benchmarks.errors import BenchmarkError
-from benchmarks.resnet50 import resnet50
-from benchmarks.timeline import COMPUTE, COPY, TRANSFORM
+from benchmarks.common.errors import BenchmarkError
+from benchmarks.gpu import process as _gpu
+from benchmarks.gpu import suite as gpu
+from benchmarks.gpu import timeline
+from benchmarks.gpu.resnet50 import resnet50
+from benchmarks.gpu.timeline import COMPUTE, COPY, TRANSFORM
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ pytest.importorskip("psutil")
 pytest.importorskip("PIL")
 
 import fastdata
-from benchmarks import memory
+from benchmarks.memory import suite as memory
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,8 @@ pytest.importorskip("PIL")
 from helpers.images import write_tree
 
 import fastdata
-from benchmarks import packing, verify_cost
+from benchmarks.packing import suite as packing
+from benchmarks.single import verify_cost
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs cp and posix_fadvise")
 

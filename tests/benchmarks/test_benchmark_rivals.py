@@ -22,13 +22,17 @@ pytest.importorskip("PIL")
 from helpers.images import write_image, write_tree
 
 import fastdata
-from benchmarks import __main__, rivals_html, rivals_images, rivals_process, rivals_report
-from benchmarks.contenders import Job
-from benchmarks.rivals import pixels
-from benchmarks.rivals.contenders import CONTENDERS
-from benchmarks.rivals.environments import ENVIRONMENTS, HERE
-from benchmarks.rivals.places import STATE
-from benchmarks.rivals_process import RivalError
+from benchmarks import __main__
+from benchmarks.contenders.contenders import Job
+from benchmarks.rivals import html as rivals_html
+from benchmarks.rivals import images as rivals_images
+from benchmarks.rivals import process as rivals_process
+from benchmarks.rivals import report as rivals_report
+from benchmarks.rivals.environment import pixels
+from benchmarks.rivals.environment.contenders import CONTENDERS
+from benchmarks.rivals.environment.environments import ENVIRONMENTS, HERE
+from benchmarks.rivals.environment.places import STATE
+from benchmarks.rivals.process import RivalError
 from fastdata import transforms as T
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX process groups")
@@ -248,7 +252,7 @@ def test_pillow_contenders_give_the_pixels_that_fastdata_gives(tmp_path: Path) -
 
 def test_contenders_have_a_module_and_an_environment() -> None:
     for contender in CONTENDERS.values():
-        assert (ROOT / f"benchmarks/rivals/{contender.module}.py").is_file()
+        assert (ROOT / f"benchmarks/rivals/environment/{contender.module}.py").is_file()
         assert contender.environment in {HERE, *ENVIRONMENTS}
 
 

@@ -18,8 +18,9 @@ pytest.importorskip("psutil")
 pytest.importorskip("matplotlib")
 pytest.importorskip("PIL")
 
-from benchmarks import contenders, data, report, usage
-from benchmarks.pil import crop_box
+from benchmarks.common import data, report, usage
+from benchmarks.contenders import contenders
+from benchmarks.contenders.pil import crop_box
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["pil", "cv2-loop", "folder", "lmdb", "hdf5"]

@@ -21,7 +21,7 @@ from PIL import Image
 from torch.utils.data import Subset
 
 import fastdata
-from benchmarks import dali_slices
+from benchmarks.single import dali_slices
 from fastdata import transforms as T
 from fastdata.dali import DALILoader
 from fastdata.errors import MissingDependencyError, OptionError, SampleError

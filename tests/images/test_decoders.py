@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import fastdata
-from benchmarks.decoders import report
+from benchmarks.single.decoders import report
 from fastdata import DataLoaderX, MissingDependencyError, OptionError, PackedDataset, SampleError
 from fastdata import transforms as T
 from fastdata.errors import DecodeError

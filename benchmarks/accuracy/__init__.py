@@ -1,0 +1,1 @@
+"""The same training, loaded in each way."""

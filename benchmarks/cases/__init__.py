@@ -1,0 +1,1 @@
+"""Large, small and ordinary images."""

@@ -1,0 +1,1 @@
+"""What all suites share: data, rounds in fresh processes, CPU and memory, tables, charts."""

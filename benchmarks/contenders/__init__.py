@@ -1,0 +1,1 @@
+"""Ways of turning image files into batches, each measured by the same rules."""

@@ -1,0 +1,1 @@
+"""Step time, copies and a timeline on a GPU."""

@@ -1,0 +1,1 @@
+"""Growth of memory from epoch to epoch."""

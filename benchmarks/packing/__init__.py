@@ -1,0 +1,1 @@
+"""Packing next to ``cp`` and to bare loops."""

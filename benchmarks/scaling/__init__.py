@@ -1,0 +1,1 @@
+"""Workers, rows, batch sizes, and how long Python's lock is held."""

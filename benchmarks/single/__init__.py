@@ -1,0 +1,1 @@
+"""Single questions, each a command of its own: ``python -m benchmarks.single.NAME``."""

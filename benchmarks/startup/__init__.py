@@ -1,0 +1,1 @@
+"""Imports, compilation, and the first batch of a fresh process."""
