@@ -174,7 +174,7 @@ def test_interrupted_tuning_tells_what_it_has_found(pack: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     command = [sys.executable, "-m", "fastdata", "tune", str(pack), "--batch-size", "4"]
-    command += ["--seconds", "3600"]
+    command += ["--seconds", "12"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
     try:
         shown = ""
