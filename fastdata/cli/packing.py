@@ -11,7 +11,7 @@ from ..errors import OptionError
 from ..images import CHECKS, DEFAULT_ENCODING, ENCODERS
 from ..packing import PackReport, append, convert, merge, pack, plan_pack, scheduled, subset, unpack
 from ..sources import SOURCES, open_source
-from ..store import STORAGES
+from ..store import DEFAULT_STORAGE, STORAGES
 from .options import _add_quiet, _given, _Run, add_command
 
 
@@ -97,7 +97,7 @@ def add_pack(commands: Any, run: _Run) -> None:
     source.add_argument(
         "--labels", metavar="FILE", help="table of path,target,… instead of class directories"
     )
-    _add_storage(pack, "lmdb", DEFAULT_ENCODING)
+    _add_storage(pack, DEFAULT_STORAGE, DEFAULT_ENCODING)
     _add_writing(pack)
     pack.add_argument(
         "--scheduler", metavar="ADDRESS", help="a Dask scheduler, which packs one shard a task"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from ..store import (
     ShardPart,
     SideFiles,
     shard_entries,
+    shard_number,
 )
 from .options import (
     PackOptions,
@@ -39,7 +39,6 @@ from .workspace.base import RunWorkspace
 from .workspace.destination import target_of
 
 _FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
-_SHARD = re.compile(r"shard-([0-9]{1,9})\.")
 
 
 def append(
@@ -150,8 +149,8 @@ def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Strea
 
 
 def _next_number(manifest: Manifest) -> int:
-    names = [_SHARD.match(shard.file) for shard in manifest.shards]
-    return max((int(name[1]) for name in names if name), default=-1) + 1
+    numbers = [shard_number(shard.file) for shard in manifest.shards]
+    return max((number for number in numbers if number is not None), default=-1) + 1
 
 
 @dataclass

@@ -95,7 +95,7 @@ class PackSettings:
     Attributes:
         fields: the samples' fields, the image first.
         encode: how images are stored.
-        storage: "lmdb" or "hdf5".
+        storage: the name of one.
         fail: whether a sample that cannot be used stops everything, or is left out.
     """
 

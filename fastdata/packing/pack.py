@@ -13,6 +13,7 @@ from ..core import Field, existing_directory, parse_size
 from ..errors import OptionError
 from ..images import DEFAULT_ENCODING, EncodeSettings
 from ..sources import Source, list_image_folder, list_table, samples_of
+from ..store import DEFAULT_STORAGE
 from ..store import storage as known_storage
 from .options import (
     PackOptions,
@@ -33,7 +34,7 @@ def pack(
     *,
     fields: Mapping[str, str | Field] | None = None,
     classes: Sequence[str] | None = None,
-    storage: str = "lmdb",
+    storage: str = DEFAULT_STORAGE,
     encoding: str = DEFAULT_ENCODING,
     resize_short: int | None = None,
     max_side: int | None = None,

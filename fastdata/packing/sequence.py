@@ -8,7 +8,6 @@ from pathlib import Path
 from ..store import PartInfo, Record, ShardPartWriter
 from .options import PackSettings
 from .samples import Bad
-from .workspace.base import storage_errors
 from .workspace.upload import Upload
 
 _PATIENCE = 1.0  # seconds that a shard may take to be completed after Ctrl-C
@@ -42,19 +41,18 @@ class ShardStream:
 
     def store(self, number: int, result: Record | Bad) -> None:
         """Append a sample to shard ``number``, beginning it if it is another one."""
-        with storage_errors(self._work):
-            if number != self._number:
-                self.end()
-            if self._writer is None:
-                settings = self._settings
-                self._number = number
-                self._writer = ShardPartWriter(
-                    self._work, number, settings.storage, settings.fields, self._scratch
-                )
-            if isinstance(result, Bad):
-                self._writer.reject(result.rejection)
-            else:
-                self._writer.add(result)
+        if number != self._number:
+            self.end()
+        if self._writer is None:
+            settings = self._settings
+            self._number = number
+            self._writer = ShardPartWriter(
+                self._work, number, settings.storage, settings.fields, self._scratch
+            )
+        if isinstance(result, Bad):
+            self._writer.reject(result.rejection)
+        else:
+            self._writer.add(result)
 
     def end(self, digest: str = "") -> None:
         """Complete the shard that has been begun."""
@@ -72,9 +70,8 @@ class ShardStream:
 
     def finish(self) -> PartInfo | None:
         """Complete everything; returns what is known of the last shard."""
-        with storage_errors(self._work):
-            self.end()
-            info = self._settle()
+        self.end()
+        info = self._settle()
         self._pool.shutdown()
         return info
 

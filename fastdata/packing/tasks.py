@@ -6,7 +6,6 @@ directory of its own, the bytes are always the same, and what appears in the end
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 import socket
@@ -30,7 +29,7 @@ from ..core import __version__
 from ..errors import FastdataError, OptionError, PackingError, SourceError
 from ..images import jpeg
 from ..sources import Source
-from ..store import PartInfo, ShardPart, part_name
+from ..store import PartInfo, ShardPart, part_name, storage
 from .options import PackSettings
 from .workspace.upload import Upload
 from .write import Progress, Span, pack_source
@@ -167,20 +166,13 @@ def _with_place(number: int) -> Iterator[None]:
 
 
 def versions(settings: PackSettings) -> dict[str, str]:
-    """What a shard's bytes depend on, besides samples and settings, by name."""
+    """Versions, by name, of all that a shard's bytes depend on besides samples and settings."""
     found = {
         "fastdata": __version__,
         "OpenCV": cv2.__version__,
         "numba (for sliceable JPEGs, and resizing)": "there" if jpeg.available() else "missing",
     }
-    if settings.storage == "lmdb":
-        import lmdb
-
-        version = ".".join(map(str, lmdb.version()))
-        return {**found, "LMDB": version, "the size of a memory page": str(mmap.PAGESIZE)}
-    import h5py
-
-    return {**found, "HDF5": h5py.version.hdf5_version}
+    return {**found, **storage(settings.storage).versions()}
 
 
 def pack_by_executor(

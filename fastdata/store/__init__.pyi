@@ -21,6 +21,7 @@ from .parts import Rejection as Rejection
 from .parts import ShardPart as ShardPart
 from .parts import ShardPartWriter as ShardPartWriter
 from .parts import part_name as part_name
+from .parts import shard_number as shard_number
 from .reader import PackReader as PackReader
 from .record import Record as Record
 from .remote.ahead import Prefetcher as Prefetcher
@@ -29,6 +30,7 @@ from .remote.local import LocalPlace as LocalPlace
 from .remote.location import is_url as is_url
 from .remote.location import open_place as open_place
 from .remote.place import Place as Place
-from .storages.base import STORAGES as STORAGES
-from .storages.base import storage as storage
+from .storages import DEFAULT_STORAGE as DEFAULT_STORAGE
+from .storages import STORAGES as STORAGES
+from .storages import storage as storage
 from .table import TABLE_DTYPE as TABLE_DTYPE

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core import Field, fsync_directory, open_regular, parse_fields, write_durably
 from ..errors import OptionError, PackFormatError, PackNotFoundError
-from .storages.base import STORAGES
+from .storages import STORAGES
 
 FORMAT = "fastdata.pack"
 VERSION = 2
@@ -59,7 +59,7 @@ class Manifest:
 
     Attributes:
         samples: their number.
-        storage: "lmdb" or "hdf5".
+        storage: a name in ``STORAGES``: "lmdb" or "hdf5".
         encoding: how images are stored, as a dict with at least ``name``.
         source: what the samples came from: "folder", "flat", "labels", …
         classes: class names.

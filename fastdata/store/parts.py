@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -25,15 +26,17 @@ from ..errors import PackFormatError
 from .columns import as_column
 from .manifest import column_fields, column_role
 from .record import Record
-from .storages.base import storage
+from .storages import storage, suffixes
+from .storages.base import Storage, storage_errors
 from .table import TABLE_DTYPE
 
 _ROW = tuple[int, ...]
+_SHARD_FILE = re.compile(r"shard-([0-9]{5,9})(\..+)")
 
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
-    """What a part says of itself.
+    """Description of a part, by itself.
 
     Attributes:
         file, bytes, sha256: of the shard; bytes is 0 if it has no samples, and then no file.
@@ -98,7 +101,7 @@ class ShardPartWriter:
     Args:
         work: directory of the packing run, which has ``pack`` and ``parts``.
         number: of the shard.
-        storage_name: "lmdb" or "hdf5".
+        storage_name: a name in ``STORAGES``.
         fields: the samples' fields, the image first.
         scratch: where it is built, on the same file system; default: ``work``. Once that directory
             is gone, ``commit`` fails, and leaves nothing.
@@ -116,9 +119,10 @@ class ShardPartWriter:
         self._work = work
         self._number = number
         self._fields = fields
-        self._file = f"shard-{number:05d}{kind.suffix}"
+        self._file = shard_file(number, kind)
         self._directory = Path(tempfile.mkdtemp(prefix=f"tmp-{number:05d}-", dir=scratch or work))
-        self._shard = kind.writer(self._directory / self._file)
+        with storage_errors(work):
+            self._shard = kind.writer(self._directory / self._file)
         self._rows: list[_ROW] = []
         self._keys: list[str] = []
         self._columns: dict[str, list[Any]] = {name: [] for name in column_fields(fields)}
@@ -127,8 +131,9 @@ class ShardPartWriter:
         self._bytes_in = 0
 
     def add(self, record: Record) -> None:
-        """Append a sample."""
-        self._shard.add(record.data)
+        """Append a sample; OSError if it cannot be written."""
+        with storage_errors(self._work):
+            self._shard.add(record.data)
         image = record.image
         shape = (image.height, image.width, image.slice_index, image.orientation, 0, 0)
         self._rows.append((record.target, 0, len(record.data), record.crc32, *shape))
@@ -148,10 +153,15 @@ class ShardPartWriter:
         """Complete and check the shard, then make it appear as a part, durably.
 
         If that fails, nothing is left of it.
+
+        Raises:
+            OSError: it cannot be written.
+            PackFormatError: it does not hold what it was given.
         """
         try:
-            self._shard.close()
-            return self._publish(digest)
+            with storage_errors(self._work):
+                self._shard.close()
+                return self._publish(digest)
         except BaseException:
             self.abort()
             raise
@@ -209,3 +219,14 @@ class ShardPartWriter:
 def part_name(number: int) -> str:
     """The side file of shard ``number``."""
     return f"{number:05d}.npz"
+
+
+def shard_file(number: int, kind: Storage) -> str:
+    """The name of the file of shard ``number``."""
+    return f"shard-{number:05d}{kind.suffix}"
+
+
+def shard_number(file: str) -> int | None:
+    """The number of the shard whose file, of whichever storage, has this name; None if none has."""
+    match = _SHARD_FILE.fullmatch(file)
+    return int(match[1]) if match and match[2] in suffixes() else None

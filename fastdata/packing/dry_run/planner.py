@@ -17,7 +17,7 @@ from ...core import Field, available_cores, parse_size
 from ...errors import OptionError, PackExistsError
 from ...images import EncodeSettings
 from ...sources import Item, Source, Stream, samples_of
-from ...store import TABLE_DTYPE, column_types, is_url
+from ...store import DEFAULT_STORAGE, TABLE_DTYPE, column_types, is_url
 from ...store import storage as known_storage
 from ..options import PackOptions, PackSettings, checked_workers, usable
 from ..run import PackRun
@@ -29,9 +29,6 @@ from .looks import CANDIDATES, Estimate, Look, look_at, total
 from .report import PackPlan
 
 _BUDGET = 3.0  # seconds for looking at samples
-_LMDB_PAGE = 4096
-_LMDB_NODE = 2038  # the largest that shares a page with others
-_SHARD_BYTES = {"lmdb": 3 * _LMDB_PAGE, "hdf5": 4096}  # of an almost empty one
 _DOUBT = 2.0  # threads, caches and disks make this much difference to the time
 _MANIFEST_SHARD, _MANIFEST = 200, 2000  # bytes of pack.json
 
@@ -76,10 +73,9 @@ class _Planner:
         names = ("encoding", "resize_short", "max_side", "quality", "check")
         given: dict[str, Any] = {name: value for name, value in options.items() if name in names}
         encode = usable(EncodeSettings(**given))
-        self.storage = options.get("storage", "lmdb")
-        known_storage(self.storage)
+        self.storage = known_storage(options.get("storage", DEFAULT_STORAGE))
         self.source, self.target = source, target
-        self.settings = PackSettings(source.fields, encode, self.storage, False)
+        self.settings = PackSettings(source.fields, encode, self.storage.name, False)
         self.shard_size = parse_size(options.get("shard_size", "1GiB"))
         self.workers = checked_workers(options.get("workers"))
         self.overwrite = options.get("overwrite", False)
@@ -96,9 +92,9 @@ class _Planner:
         looks = look_at(self.count, self._item, self.settings, _BUDGET)
         records = self._total(looks, [look.record for look in looks])
         shards = self._shards(records)
-        stored = self._total(looks, [_stored(look.record, self.storage) for look in looks])
+        stored = self._total(looks, [self._stored(look.record) for look in looks])
         side = self._side_bytes() + _MANIFEST
-        side += (_SHARD_BYTES[self.storage] + _MANIFEST_SHARD) * len(shards)
+        side += (self.storage.empty_bytes + _MANIFEST_SHARD) * len(shards)
         out = Estimate(*(getattr(stored, name) + side for name in ("value", "low", "high")))
         findings = self.run.findings
         known = [look for look in looks if look.sizes]
@@ -112,7 +108,7 @@ class _Planner:
             rejected=list(findings.rejected),
             ignored=dict(findings.ignored),
             notes=[*findings.notes, *(self._obstacles() if with_target else [])],
-            storage=self.storage,
+            storage=self.storage.name,
             encoding=self.settings.encode.describe(),
             shards=shards,
             shards_are_exact=self.listed,
@@ -139,6 +135,10 @@ class _Planner:
             return [(self.count // number, round(records.value / number))] * number
         spans = plan_shards(self.sizes, self.shard_size, expansion(self.source, self.settings))
         return [(span.stop - span.first, self._share(span, records)) for span in spans]
+
+    def _stored(self, record: int) -> int:
+        """About the bytes that a record takes in a shard; a sample that is left out has none."""
+        return self.storage.bytes_of(record) if record else 0
 
     def _share(self, span: Span, records: Estimate) -> int:
         if not self.bytes_in:
@@ -169,9 +169,8 @@ class _Planner:
         while not place.exists():
             place = place.parent
         largest = max((size for _, size in shards), default=0)
-        # HDF5 needs a shard's records twice while it is written; side files are kept by shard, too.
-        spare = 2 * largest if self.storage == "hdf5" else 0
-        needed = round(out.high) + spare + self._side_bytes()
+        # While it packs, side files are kept by shard, too.
+        needed = round(out.high) + self.storage.spare * largest + self._side_bytes()
         listed = self.source if isinstance(self.source, Source) else None
         left = None if self.restart else left_behind(self.target, self.run.job(), listed)
         done, differences = left or (None, [])
@@ -182,16 +181,3 @@ class _Planner:
             "done": done,
             "differences": differences,
         }
-
-
-def _stored(size: int, storage: str) -> int:
-    """Bytes that a record takes in a shard, about."""
-    if not size:
-        return 0
-    if storage == "hdf5":
-        return size + 8
-    node = 16 + size  # LMDB: a header of 8 bytes and a key of 8
-    if node > _LMDB_NODE:
-        return -(-node // _LMDB_PAGE) * _LMDB_PAGE + 26
-    together = (_LMDB_PAGE - 16) // (node + node % 2 + 2)
-    return round(_LMDB_PAGE / together)

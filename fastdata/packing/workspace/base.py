@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,8 +13,6 @@ from ...errors import FastdataError, PackingError
 from ...store import Manifest, ShardPart
 from ..job import COMMIT, Commit
 from .upload import Upload
-
-_LOW_SPACE = 100_000_000
 
 
 class RunWorkspace(Closable):
@@ -104,20 +101,6 @@ class RunWorkspace(Closable):
 def part_numbers(names: Iterable[str]) -> set[int]:
     """The numbers of the parts that have these file names."""
     return {int(name[:-4]) for name in names if name.endswith(".npz") and name[:-4].isdigit()}
-
-
-@contextmanager
-def storage_errors(directory: Path) -> Iterator[None]:
-    """Each storage library has its own errors for a write that failed: all become OSError."""
-    try:
-        yield
-    except (FastdataError, OSError):
-        raise
-    except Exception as error:
-        free = shutil.disk_usage(directory).free
-        # LMDB reports a full disk as "Input/output error".
-        full = f" ({free / 1e6:.1f} MB are free there)" if free < _LOW_SPACE else ""
-        raise OSError(f"{error}{full}") from error
 
 
 @contextmanager

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,13 +33,21 @@ from ...errors import (
     PackNotFoundError,
 )
 from ...sources import Source
-from ...store import MANIFEST, SIDE_FILE, Manifest, Place, ShardPart, part_name, read_manifest
+from ...store import (
+    MANIFEST,
+    SIDE_FILE,
+    Manifest,
+    Place,
+    ShardPart,
+    part_name,
+    read_manifest,
+    shard_number,
+)
 from ..job import COMMIT, JOB, SOURCE, Commit, check_job, job_identity, write_listing
 from .base import RunWorkspace, part_numbers
 from .lease import LEASE, PARTIAL, Lease, check_lease
 from .upload import PARTS, Upload
 
-_SHARD = re.compile(r"shard-[0-9]{5,9}\.(lmdb|h5)")
 _MOST_COMMIT_BYTES = 1 << 28
 
 
@@ -237,4 +244,4 @@ def remove_partial(place: Place) -> None:
 
 
 def _is_own(name: str) -> bool:
-    return bool(_SHARD.fullmatch(name) or SIDE_FILE.fullmatch(name))
+    return shard_number(name) is not None or bool(SIDE_FILE.fullmatch(name))

@@ -6,21 +6,46 @@ import shutil
 from array import array
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import PackFormatError
-from .base import ShardWriter, holds
+from .base import ShardWriter, Storage, holds
 
 _BLOCK = 8 << 20
 
 
-class Writer(ShardWriter):
-    """Spools records to a file beside the shard: a contiguous dataset's size is fixed when made."""
+class Hdf5(Storage):
+    """HDF5, by h5py."""
 
-    def __init__(self, path: Path) -> None:
+    name = "hdf5"
+    suffix = ".h5"
+    package = "h5py"
+    empty_bytes = 4096
+    spare = 2  # the spool of a shard that is closed, and of the next one
+
+    def writer(self, path: Path) -> ShardWriter:
+        return Hdf5Writer(path, self.library())
+
+    def versions(self) -> dict[str, str]:
+        return {"HDF5": self.library().version.hdf5_version}
+
+    def bytes_of(self, size: int) -> int:
+        return size + 8  # and its offset
+
+
+class Hdf5Writer(ShardWriter):
+    """Spools records to a file beside the shard: a contiguous dataset's size is fixed when made.
+
+    Args:
+        path: the new file.
+        h5py: the module.
+    """
+
+    def __init__(self, path: Path, h5py: Any) -> None:
+        self._h5py = h5py
         self._path = path
         self._spool_path = path.with_suffix(".spool")
         self._spool = self._spool_path.open("wb")
@@ -62,7 +87,7 @@ class Writer(ShardWriter):
 
     def _create(self) -> int:
         """Make the file with an empty dataset of the right size; return the dataset's offset."""
-        total = self._offsets[-1]
+        h5py, total = self._h5py, self._offsets[-1]
         with h5py.File(self._path, "w", libver="earliest") as file:
             offsets = np.frombuffer(self._offsets, np.int64)
             file.create_dataset("offsets", data=offsets, dtype="<i8", track_times=False)

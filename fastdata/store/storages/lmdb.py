@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from array import array
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import PackFormatError
-from .base import ShardWriter, holds
+from .base import ShardWriter, Storage, holds
 
 _COMMIT_BYTES = 4 << 20  # few enough that the pages of one transaction stay in the caches
 _FIRST_MAP_SIZE = 64 << 20
+_PAGE = 4096
+_NODE = 2038  # the largest that shares a page with others
 
 
-class Writer(ShardWriter):
-    """Appends records in index order, a few MiB to a transaction."""
+class Lmdb(Storage):
+    """LMDB, by py-lmdb."""
 
-    def __init__(self, path: Path) -> None:
+    name = "lmdb"
+    suffix = ".lmdb"
+    package = "lmdb"
+    empty_bytes = 3 * _PAGE
+
+    def writer(self, path: Path) -> ShardWriter:
+        return LmdbWriter(path, self.library())
+
+    def versions(self) -> dict[str, str]:
+        version = ".".join(map(str, self.library().version()))
+        return {"LMDB": version, "the size of a memory page": str(mmap.PAGESIZE)}
+
+    def bytes_of(self, size: int) -> int:
+        node = 16 + size  # a header of 8 bytes and a key of 8
+        if node > _NODE:
+            return -(-node // _PAGE) * _PAGE + 26
+        together = (_PAGE - 16) // (node + node % 2 + 2)
+        return round(_PAGE / together)
+
+
+class LmdbWriter(ShardWriter):
+    """Appends records in index order, a few MiB to a transaction.
+
+    Args:
+        path: the new file.
+        lmdb: the module.
+    """
+
+    def __init__(self, path: Path, lmdb: Any) -> None:
+        self._lmdb = lmdb
         self._path = path
         self._map_size = _FIRST_MAP_SIZE
         self._env: Any = lmdb.open(
@@ -55,13 +86,13 @@ class Writer(ShardWriter):
             self._env = None
 
     def locate(self, checksums: NDArray[np.uint32]) -> NDArray[np.uint64]:
-        """Where LMDB has put the values.
+        """The places where LMDB has put the values.
 
         It does not say. But it gives addresses in its map, so all distances are known, and what
         remains is the page that its first value lies in: one where every record is found.
         """
         addresses, sizes = array("q"), array("q")
-        env = lmdb.open(os.fspath(self._path), readonly=True, lock=False, subdir=False)
+        env = self._lmdb.open(os.fspath(self._path), readonly=True, lock=False, subdir=False)
         try:
             with env.begin(buffers=True) as transaction:
                 for value in transaction.cursor().iternext(keys=False, values=True):
@@ -77,7 +108,7 @@ class Writer(ShardWriter):
             try:
                 self._put_pending()
                 break
-            except lmdb.MapFullError:
+            except self._lmdb.MapFullError:
                 # The failed transaction took its records with it: grow, and put them all again.
                 self._map_size *= 2
                 self._env.set_mapsize(self._map_size)
