@@ -14,6 +14,7 @@ import torch
 from ..core import Field
 from ..errors import DecodeError, OptionError, PackFormatError, SampleError
 from ..images import DecoderName, Image, Plan, decode, decode_mask, orient_boxes, transform_boxes
+from ..store import Access
 from ..transforms import as_chw, sample_generator
 from .base import Transform
 from .batch import BatchBuffer, FieldBatch, FieldSample
@@ -90,9 +91,7 @@ class PackedDataset(PackDataset):
             decode_scale,
             decoder,
             verify,
-            cache_dir,
-            cache_limit,
-            storage_options,
+            Access(cache_dir, cache_limit, storage_options),
         )
         known = self.pack.fields
         self._names = list(known) if fields is None else list(fields)

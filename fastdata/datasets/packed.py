@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core import KeyTable
 from ..errors import PackFormatError
 from ..images import ENCODERS, DecoderName, EncodedImage, load_kernels
-from ..store import PackReader
+from ..store import Access, PackReader
 from .base import ImageDataset, Transform
 
 Verify = Literal["never", "first-read", "always"]
@@ -35,20 +35,12 @@ class PackDataset(ImageDataset):
         decode_scale: str | None,
         decoder: str,
         verify: str,
-        cache_dir: str | os.PathLike[str] | None,
-        cache_limit: int | str | None,
-        storage_options: Mapping[str, Any] | None,
+        access: Access,
     ) -> None:
         super().__init__(
             path, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
         )
-        self.pack = PackReader(
-            path,
-            verify,
-            cache_dir=cache_dir,
-            cache_limit=cache_limit,
-            storage_options=storage_options,
-        )
+        self.pack = PackReader(path, verify, access)
         self.root = os.fspath(self.pack.path)  # a URL without its password
         encoding = self.pack.manifest.encoding["name"]
         if encoding not in ENCODERS:
@@ -166,7 +158,5 @@ class PackedImageFolder(PackDataset):
             decode_scale,
             decoder,
             verify,
-            cache_dir,
-            cache_limit,
-            storage_options,
+            Access(cache_dir, cache_limit, storage_options),
         )

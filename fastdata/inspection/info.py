@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store import PackReader
+from ..store import Access, PackReader
 from .histogram import COLUMNS, Histogram, Tally
 from .text import columns_of, padded, printable, shortened, side_by_side
 
@@ -135,9 +135,7 @@ def pack_info(
         PackFormatError: it is damaged.
         RemoteError, CacheError: as for ``PackedImageFolder``.
     """
-    reader = PackReader(
-        path, cache_dir=cache_dir, cache_limit=cache_limit, storage_options=storage_options
-    )
+    reader = PackReader(path, access=Access(cache_dir, cache_limit, storage_options))
     manifest, table = reader.manifest, reader.table
     tallies, orientations, sliceable = _counted(table)
     verbatim = {"keep": manifest.samples, "sliceable": manifest.samples - sliceable}

@@ -21,7 +21,7 @@ from .. import transforms as T
 from ..datasets import ImageDataset, ImageFolder, PackedImageFolder
 from ..errors import EmptySourceError, OptionError, SourceNotFoundError
 from ..loader import CUDAPrefetcher, DataLoaderX
-from ..store import is_url
+from ..store import MANIFEST, is_url
 
 Transform = Literal["train", "val"] | Callable[[Any], Any]
 
@@ -61,7 +61,7 @@ def open_images(
     name = os.fspath(path)
     if not is_url(path) and not Path(path).exists():
         raise SourceNotFoundError(f"there is neither a pack nor an image folder at {name}")
-    packed = is_url(path) or (Path(path) / "pack.json").exists() or Path(path).is_file()
+    packed = is_url(path) or (Path(path) / MANIFEST).exists() or Path(path).is_file()
     dataset: ImageDataset
     if packed:
         dataset = PackedImageFolder(path, steps, **given)

@@ -28,16 +28,13 @@ from ..images import EncodedImage, check_decodes, decode_mask, quiet_opencv, sin
 from ..store import (
     KEY_OFFSETS,
     REJECTIONS,
+    Access,
     FileEntry,
-    LocalFiles,
-    LocalPlace,
     PackFiles,
     PackReader,
     Place,
-    RemoteFiles,
     ShardCache,
     ShardEntry,
-    open_place,
 )
 
 _CHANGED = "the file's SHA-256 is not the one in pack.json"
@@ -99,7 +96,7 @@ def verify_pack(
         PackFormatError: its pack.json is damaged.
         RemoteError: the URL cannot be read.
     """
-    place = open_place(path, **(storage_options or {}))
+    place = Access(storage_options=storage_options).place(path)
     threads = workers or available_cores()
     with (
         _files_of(place) as files,
@@ -113,14 +110,14 @@ def verify_pack(
 @contextmanager
 def _files_of(place: Place) -> Iterator[PackFiles]:
     """The files of a pack as they are in their place, whatever the cache may hold of them."""
-    if isinstance(place, LocalPlace):
-        yield LocalFiles(place.root)
+    if place.directory is not None:
+        yield PackFiles(place)
         return
     with tempfile.TemporaryDirectory(prefix="fastdata-verify-") as directory:
-        manifest = RemoteFiles(place, ShardCache(directory)).manifest()
+        manifest = PackFiles(place, ShardCache(directory)).manifest()
         side = sum(entry.bytes for entry in manifest.files.values())
         most = side + 2 * max((shard.bytes for shard in manifest.shards), default=0)
-        yield RemoteFiles(place, ShardCache(directory, most))
+        yield PackFiles(place, ShardCache(directory, most))
 
 
 class _Check:
@@ -136,7 +133,7 @@ class _Check:
     def run(self) -> VerifyReport:
         """All checks."""
         manifest, path = self._manifest, self._files.path
-        local = isinstance(self._files, LocalFiles)
+        local = self._files.cache is None
         total = sum(entry.bytes for entry in manifest.entries)
         with (
             tqdm(total=total, unit="B", unit_scale=True, disable=self._disable) as bytes_bar,
@@ -194,10 +191,10 @@ class _Check:
 
 def _fault(files: PackFiles, entry: FileEntry | ShardEntry) -> str | None:
     try:
-        if not isinstance(files, LocalFiles):
+        if files.place.directory is None:
             files.map(entry)  # which checks it
             return None
-        file = files.directory / entry.file
+        file = files.place.directory / entry.file
         if not os.path.lexists(file):
             return "the file is missing"
         descriptor = open_regular(file)

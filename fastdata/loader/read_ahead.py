@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import SequentialSampler
 
 from ..datasets import PackDataset
-from ..store import PackReader, Prefetcher, RemoteFiles
+from ..store import PackReader, Prefetcher, ShardCache
 from .order.shard_sampler import ShardShuffleSampler
 from .progress import Watcher, inner_sampler
 
@@ -24,20 +24,20 @@ class ReadAhead(Watcher):
     """Keeps the shards of the running window in the cache, and downloads those of the next one.
 
     Args:
-        pack: the pack, which has ``files``.
-        files: a remote pack's.
+        pack: one behind a URL.
+        cache: of its files.
         order: numbers of shards as they will be needed; read on as they are.
         window: how many shards are read at the same time.
     """
 
     def __init__(
-        self, pack: PackReader, files: RemoteFiles, order: Iterator[int], window: int
+        self, pack: PackReader, cache: ShardCache, order: Iterator[int], window: int
     ) -> None:
         self._firsts = np.array([shard.first for shard in pack.manifest.shards], np.int64)
         self._window = window
         self._met: deque[int] = deque()
         self._shards = Prefetcher(
-            files.cache, files.place, pack.manifest.shards, order, ahead=2 * window
+            cache, pack.files.place, pack.manifest.shards, order, ahead=2 * window
         )
 
     def see(self, indices: Any) -> None:
@@ -56,28 +56,28 @@ class ReadAhead(Watcher):
 
 def read_ahead(dataset: Any, sampler: Any) -> Watcher:
     """What watches the indices of one epoch, which has begun; it does nothing for local packs."""
-    if not isinstance(dataset, PackDataset) or not isinstance(dataset.pack.files, RemoteFiles):
+    if not isinstance(dataset, PackDataset) or dataset.pack.files.cache is None:
         return Watcher()
-    pack, files, inner = dataset.pack, dataset.pack.files, inner_sampler(sampler)
+    pack, cache, inner = dataset.pack, dataset.pack.files.cache, inner_sampler(sampler)
     window, order = 1, iter(range(len(pack.shard_lengths)))
     if isinstance(inner, ShardShuffleSampler):
         window, order = inner.window, inner.shard_order()
     elif type(inner) is not SequentialSampler:
-        _warn_of_thrashing(pack, files, len(pack.shard_lengths), inner)
+        _warn_of_thrashing(pack, cache, len(pack.shard_lengths), inner)
         return Watcher()
-    _warn_of_thrashing(pack, files, window, inner)
-    return ReadAhead(pack, files, order, window)
+    _warn_of_thrashing(pack, cache, window, inner)
+    return ReadAhead(pack, cache, order, window)
 
 
-def _warn_of_thrashing(pack: PackReader, files: RemoteFiles, window: int, sampler: Any) -> None:
+def _warn_of_thrashing(pack: PackReader, cache: ShardCache, window: int, sampler: Any) -> None:
     sizes = sorted((shard.bytes for shard in pack.manifest.shards), reverse=True)
     needed = sum(sizes[:window])
-    if needed <= files.cache.limit_bytes:
+    if needed <= cache.limit_bytes:
         return
     way = "lower its window" if isinstance(sampler, ShardShuffleSampler) else _ADVICE
     warnings.warn(
         f"{pack.path}: {type(sampler).__name__} reads {window} shards ({needed} bytes) at the same "
-        f"time, and the cache may have {files.cache.limit_bytes}, so shards will be downloaded "
+        f"time, and the cache may have {cache.limit_bytes}, so shards will be downloaded "
         f"again and again: {way}, or raise cache_limit",
         stacklevel=2,
     )

@@ -16,6 +16,7 @@ from ..images import EncodeSettings
 from ..sources import Findings, Item, Source, Stream, samples_of
 from ..store import (
     REJECTIONS,
+    Access,
     Manifest,
     PackReader,
     PartInfo,
@@ -35,8 +36,7 @@ from .options import (
 )
 from .report import PackReport
 from .run import PackRun
-from .workspace.base import RunWorkspace
-from .workspace.destination import target_of
+from .workspace import Destination, destination_of
 
 _FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
 
@@ -68,8 +68,8 @@ def append(
     fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
     if fixed:
         raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
-    storage_options = options.get("storage_options")
-    reader = PackReader(path, storage_options=storage_options)
+    access = Access(storage_options=options.get("storage_options"))
+    reader = PackReader(path, access=access)
     manifest = reader.manifest
     check_on_error(options.get("on_error", "quarantine"))
     known = None if isinstance(samples, (str, os.PathLike)) else manifest.fields
@@ -86,7 +86,7 @@ def append(
     )
     run = _AppendRun(
         _with_classes(source, manifest.classes),
-        target_of(path, storage_options),
+        destination_of(path, access),
         settings,
         parse_size(options.get("shard_size", "1GiB")),
         first=_next_number(manifest),
@@ -178,22 +178,24 @@ class _AppendRun(PackRun):
 
     def clear_up(self) -> None:
         """Remove the side files that were replaced, too."""
-        self.target.clear_up(self._old.manifest)
+        self.destination.clear_up(self._old.manifest)
 
-    def check_target(self) -> None:
+    def check_destination(self) -> None:
         """The pack exists, and is to; but nobody else may have appended to it meanwhile."""
-        if self.target.manifest() != self._old.manifest:
-            raise PackExistsError(f"{self.target} has been changed meanwhile: run this again")
+        if self.destination.manifest() != self._old.manifest:
+            raise PackExistsError(f"{self.destination} has been changed meanwhile: run this again")
         roots = self.source.roots if isinstance(self.source, Source) else []
-        if any(self.target.is_at(root) for root in roots):
-            raise OptionError(f"{self.target} cannot be appended to itself: merge it into a copy")
+        if any(self.destination.place.is_at(root) for root in roots):
+            raise OptionError(
+                f"{self.destination} cannot be appended to itself: merge it into a copy"
+            )
 
     def job(self) -> dict[str, Any]:
         """See ``PackRun``; it is about this state of the pack alone."""
         return {**super().job(), "appends_to": _digest(self._old.manifest.to_bytes())}
 
     def write_pack(
-        self, work: RunWorkspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+        self, work: Destination, parts: Iterator[ShardPart], rejected: list[Rejection]
     ) -> Manifest:
         """Write side files for old and new samples in the workspace, and the manifest there."""
         old, infos = self._old, list[PartInfo]()
@@ -221,7 +223,7 @@ class _AppendRun(PackRun):
         manifest.write(work.pack)
         return manifest
 
-    def publish(self, work: RunWorkspace) -> None:
+    def publish(self, work: Destination) -> None:
         """Let the new pack take the place of the old one."""
         work.publish_over(self._old.manifest)
 

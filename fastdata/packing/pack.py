@@ -13,7 +13,7 @@ from ..core import Field, existing_directory, parse_size
 from ..errors import OptionError
 from ..images import DEFAULT_ENCODING, EncodeSettings
 from ..sources import Source, list_image_folder, list_table, samples_of
-from ..store import DEFAULT_STORAGE
+from ..store import DEFAULT_STORAGE, Access
 from ..store import storage as known_storage
 from .options import (
     PackOptions,
@@ -25,7 +25,7 @@ from .options import (
 )
 from .report import PackReport
 from .run import PackRun
-from .workspace.destination import target_of
+from .workspace import destination_of
 
 
 def pack(
@@ -112,8 +112,8 @@ def pack(
     source = samples_of(samples, fields, classes)
     check_executor(source, executor)
     settings = PackSettings(source.fields, encode, storage, on_error == "fail")
-    target = target_of(dst, storage_options)
-    run = PackRun(source, target, settings, size, overwrite)
+    destination = destination_of(dst, Access(storage_options=storage_options))
+    run = PackRun(source, destination, settings, size, overwrite=overwrite)
     return run.run(workers, executor, restart, quiet)
 
 
@@ -140,9 +140,9 @@ def pack_image_folder(
     Raises:
         FastdataError: as ``pack``.
     """
-    target = target_of(dst, options.get("storage_options"))
-    if target.published() is None:  # else the run itself looks at it
-        target.check_new([os.fspath(src)], options.get("overwrite", False), labels is not None)
+    destination = destination_of(dst, Access(storage_options=options.get("storage_options")))
+    if destination.published() is None:  # else the run itself looks at it
+        destination.check_new([os.fspath(src)], options.get("overwrite", False), labels is not None)
     if flat and allow_empty:
         raise OptionError("allow_empty is about classes, which a flat folder does not have")
     if labels is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import cv2
@@ -21,8 +21,7 @@ from .job import job_identity
 from .options import PackSettings
 from .report import PackReport, make_report
 from .tasks import pack_by_executor
-from .workspace.base import RunWorkspace, write_errors
-from .workspace.destination import Target
+from .workspace.base import Destination, write_errors
 from .write import expansion, pack_source, pack_stream, plan_shards
 
 
@@ -31,9 +30,10 @@ class PackRun:
     """One packing run: what it reads, what it writes, and how."""
 
     source: Source | Stream
-    target: Target
+    destination: Destination
     settings: PackSettings
     shard_size: int
+    _: KW_ONLY
     overwrite: bool = False
     first: int = 0  # number of the first shard
 
@@ -41,19 +41,18 @@ class PackRun:
         self, workers: int, executor: Executor | None, restart: bool, quiet: bool
     ) -> PackReport:
         started = time.perf_counter()
-        with write_errors(self.target):
+        with write_errors(self.destination):
             if self._was_done(restart):
                 return self._nothing_to_do()
-            self.check_target()
+            self.check_destination()
             with (
-                self.target.workspace(self.job(), self._listed, restart) as work,
+                self.destination.hold(self.job(), self._listed, restart) as work,
                 _resumable(work),
             ):
-                self.check_target()  # now that no other process can change it
+                self.check_destination()  # now that no other process can change it
                 resumed = len(work.done())
                 self._write_shards(work, workers, executor, quiet)
-                manifest, report = self._assemble(work, started, resumed)
-                work.announce(manifest)
+                report = self._assemble(work, started, resumed)
                 self.publish(work)
         return report
 
@@ -62,11 +61,11 @@ class PackRun:
         return self.source if isinstance(self.source, Source) else None
 
     def _was_done(self, restart: bool) -> bool:
-        """Whether an earlier run was stopped when nothing was left to do but to clear up.
+        """True if an earlier run was stopped when nothing was left to do but to clear up.
 
         That is done now, also if it was the run of another job, which this one then follows.
         """
-        commit = self.target.published()
+        commit = self.destination.published()
         if commit is None:
             return False
         self.clear_up()
@@ -77,26 +76,26 @@ class PackRun:
         if self.source.length is not None:
             return False
         raise SourceError(
-            f"an earlier run with other samples had completed {self.target}, and was stopped when "
-            "it cleared up; that is done now, so run this again"
+            f"an earlier run with other samples had completed {self.destination}, and was stopped "
+            "when it cleared up; that is done now, so run this again"
         )
 
     def clear_up(self) -> None:
         """Remove what the earlier run has left."""
-        self.target.clear_up()
+        self.destination.clear_up()
 
     def _nothing_to_do(self) -> PackReport:
         note = "an earlier run had completed it, and was stopped when it cleared up"
         classes = len(self.source.classes)
-        return PackReport(self.target.path, 0, classes, [], 0, 0, 0.0, notes=[note])
+        return PackReport(self.destination.place.path, 0, classes, [], 0, 0, 0.0, notes=[note])
 
-    def check_target(self) -> None:
+    def check_destination(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""
         if isinstance(self.source, Source):
             inside = not self.source.walks
-            self.target.check_new(self.source.roots, self.overwrite, inside)
+            self.destination.check_new(self.source.roots, self.overwrite, inside)
         else:
-            self.target.check_new([], self.overwrite)
+            self.destination.check_new([], self.overwrite)
 
     def job(self) -> dict[str, Any]:
         """All that the pack's bytes depend on, besides the samples' own bytes."""
@@ -118,13 +117,13 @@ class PackRun:
         }
 
     def _write_shards(
-        self, work: RunWorkspace, workers: int, executor: Executor | None, quiet: bool
+        self, work: Destination, workers: int, executor: Executor | None, quiet: bool
     ) -> None:
         source, settings = self.source, self.settings
         self._reject_listed()
         total = source.length if isinstance(source, Stream) else len(source)
         with tqdm(total=total, unit="img", disable=True if quiet else None) as bar:
-            progress = _Progress(bar)
+            progress = _SpeedBar(bar)
             if isinstance(source, Stream):
                 pack_stream(work, source, self.shard_size, settings, workers, progress, self.first)
                 return
@@ -147,9 +146,8 @@ class PackRun:
             key, reason = self.findings.rejected[0]
             raise PackingError(f"{key}: {reason}")
 
-    def _assemble(
-        self, work: RunWorkspace, started: float, resumed: int
-    ) -> tuple[Manifest, PackReport]:
+    def _assemble(self, work: Destination, started: float, resumed: int) -> PackReport:
+        """Put the parts together, each read once; then all is there but pack.json's appearance."""
         findings = self.findings
         rejections = [Rejection(*pair) for pair in findings.rejected]
         listed, infos = len(rejections), []
@@ -166,8 +164,9 @@ class PackRun:
             work.discard()
             key, reason = rejections[0]
             raise PackingError(f"none of {len(rejections)} images is usable: {key}: {reason}")
-        return manifest, make_report(
-            self.target.path,
+        work.announce(manifest, infos)
+        return make_report(
+            self.destination.place.path,
             (sum(info.count for info in infos), len(manifest.classes)),
             rejections,
             infos,
@@ -180,12 +179,12 @@ class PackRun:
         )
 
     def write_pack(
-        self, work: RunWorkspace, parts: Iterator[ShardPart], rejected: list[Rejection]
+        self, work: Destination, parts: Iterator[ShardPart], rejected: list[Rejection]
     ) -> Manifest:
         """Put the parts together in the workspace."""
         return assemble(work.pack, self.contents(), parts, rejected)
 
-    def publish(self, work: RunWorkspace) -> None:
+    def publish(self, work: Destination) -> None:
         """Let the pack appear."""
         work.publish(self.overwrite)
 
@@ -196,17 +195,17 @@ class PackRun:
 
     @property
     def findings(self) -> Findings:
-        """What was met besides samples when they were listed."""
+        """Findings besides samples when they were listed."""
         return self.source.findings if isinstance(self.source, Source) else Findings()
 
     def contents(self) -> Contents:
-        """What the manifest will say of source and settings."""
+        """Those values of the manifest that source and settings determine."""
         settings, source = self.settings, self.source
         encoding = settings.encode.describe()
         return Contents(settings.fields, settings.storage, encoding, source.name, source.classes)
 
 
-class _Progress:
+class _SpeedBar:
     """Moves a progress bar, and shows the speed of reading behind it."""
 
     def __init__(self, bar: Any) -> None:
@@ -222,7 +221,7 @@ class _Progress:
 
 
 @contextmanager
-def _resumable(work: RunWorkspace) -> Iterator[None]:
+def _resumable(work: Destination) -> Iterator[None]:
     """Say with whatever stops the packing how to go on."""
     try:
         yield
@@ -238,7 +237,7 @@ def _resumable(work: RunWorkspace) -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted; {_way_on(work)}") from error
 
 
-def _way_on(work: RunWorkspace) -> str:
+def _way_on(work: Destination) -> str:
     again = "run the same again to go on with them"
     try:
         done = len(work.done())

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..store import PartInfo, Record, ShardPartWriter
 from .options import PackSettings
 from .samples import Bad
-from .workspace.upload import Upload
+from .workspace.lease import Upload
 
 _PATIENCE = 1.0  # seconds that a shard may take to be completed after Ctrl-C
 

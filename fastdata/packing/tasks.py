@@ -31,7 +31,7 @@ from ..images import jpeg
 from ..sources import Source
 from ..store import PartInfo, ShardPart, part_name, storage
 from .options import PackSettings
-from .workspace.upload import Upload
+from .workspace.lease import Upload
 from .write import Progress, Span, pack_source
 
 # A task holds its samples' names and columns: about 100 bytes a sample, and more with annotations.

@@ -23,8 +23,8 @@ from ..store import PartInfo, Record
 from .options import PackSettings
 from .samples import Bad, encoded, item_of
 from .sequence import ShardStream
-from .workspace.base import RunWorkspace
-from .workspace.upload import Upload
+from .workspace.base import Destination
+from .workspace.lease import Upload
 
 Progress = Callable[[int, int], None]  # samples done, bytes read
 
@@ -174,7 +174,7 @@ def _encoding(shards: ShardStream, workers: int) -> Iterator[ThreadPoolExecutor]
 
 
 def pack_stream(
-    work: RunWorkspace,
+    work: Destination,
     stream: Stream,
     shard_size: int,
     settings: PackSettings,
@@ -214,7 +214,7 @@ def pack_stream(
 
 
 def _pass_over(
-    work: RunWorkspace, tasks: Iterator[Callable[[], Item]], progress: Progress, number: int
+    work: Destination, tasks: Iterator[Callable[[], Item]], progress: Progress, number: int
 ) -> int:
     """Skip the samples of the shards that are complete; returns the number of the next one."""
     done = work.done()

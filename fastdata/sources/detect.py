@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, SourceNotFoundError
+from ..store import MANIFEST
 from .base import Source
 from .coco.source import detect_coco, list_coco
 from .folder.source import list_image_folder
@@ -19,7 +20,6 @@ from .table.source import list_table
 from .tar.source import detect_tar, list_tar
 from .tfrecord.source import detect_tfrecord, list_tfrecord
 
-_PACK = "pack.json"
 _TABLES = (".csv", ".jsonl", ".ndjson")
 _UNPACKED = ("manifest.jsonl", "labels.csv")
 _ARCHIVES: dict[str, Callable[[str], bool]] = {
@@ -96,7 +96,7 @@ def detect(path: str) -> str:
 
 
 def _detect_directory(path: str) -> str:
-    if os.path.lexists(os.path.join(path, _PACK)):
+    if os.path.lexists(os.path.join(path, MANIFEST)):
         raise OptionError(f"{path} is a pack: convert, merge or subset makes another one of it")
     for table in _UNPACKED:
         if os.path.lexists(sidecar_path(Path(path, table))):

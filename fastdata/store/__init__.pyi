@@ -3,9 +3,9 @@ from .assembly import SideFiles as SideFiles
 from .assembly import assemble as assemble
 from .assembly import shard_entries as shard_entries
 from .columns import column_types as column_types
-from .files import LocalFiles as LocalFiles
+from .files import DEFAULT_ACCESS as DEFAULT_ACCESS
+from .files import Access as Access
 from .files import PackFiles as PackFiles
-from .files import RemoteFiles as RemoteFiles
 from .files import read_manifest as read_manifest
 from .manifest import FORMAT as FORMAT
 from .manifest import KEY_OFFSETS as KEY_OFFSETS
@@ -26,9 +26,8 @@ from .reader import PackReader as PackReader
 from .record import Record as Record
 from .remote.ahead import Prefetcher as Prefetcher
 from .remote.cache import ShardCache as ShardCache
-from .remote.local import LocalPlace as LocalPlace
 from .remote.location import is_url as is_url
-from .remote.location import open_place as open_place
+from .remote.place import LocalPlace as LocalPlace
 from .remote.place import Place as Place
 from .storages import DEFAULT_STORAGE as DEFAULT_STORAGE
 from .storages import STORAGES as STORAGES

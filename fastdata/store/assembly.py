@@ -124,7 +124,7 @@ class SideFiles(Closable):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What pack.json says besides what lies in the files; see ``Manifest``."""
+    """Those values of pack.json that the shards do not tell; see ``Manifest``."""
 
     fields: dict[str, Field]
     storage: str
@@ -170,7 +170,7 @@ def assemble(
 
 
 def shard_entries(infos: Iterable[PartInfo], first: int = 0) -> list[ShardEntry]:
-    """What pack.json says of parts, the first of which begins with sample ``first``."""
+    """Entries of pack.json for parts, the first of which begins with sample ``first``."""
     entries = []
     for info in infos:
         if info.count:

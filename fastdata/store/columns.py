@@ -69,7 +69,7 @@ def parse_value(field: Field, data: bytes | memoryview) -> Any:
 
 
 class RecordLayout:
-    """Where in its record each field of a sample lies.
+    """The place of each field of a sample in its record.
 
     Args:
         fields: those of the pack, the image first.

@@ -23,7 +23,9 @@ REJECTED = "rejected.jsonl"
 TABLE, KEYS, KEY_OFFSETS, REJECTIONS = "table", "keys", "key_offsets", "rejected"
 
 #: What side files may be called.
-SIDE_FILE = re.compile(r"(table|keys|rejected|field)(\.[0-9]+)?(-.+)?\.(npy|bin|jsonl)")
+SIDE_FILE = re.compile(
+    r"(table|keys|rejected|field)(\.[0-9]+)?(-[\w.-]+)?\.(npy|bin|jsonl)", re.ASCII
+)
 
 # Some 400,000 shards. Of hostile JSON, objects of twenty times this size are made before it is
 # found to be none of ours.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from typing_extensions import Self
 from ..core import TARGET, Field, KeyTable, allow_open_files, crc32, will_need
 from ..errors import OptionError, PackFormatError
 from .columns import RecordLayout, column_types, parse_value
-from .files import PackFiles, pack_files
+from .files import DEFAULT_ACCESS, Access, PackFiles
 from .manifest import KEY_OFFSETS, KEYS, TABLE, Manifest, column_role
 from .npy import as_npy
 from .table import TABLE_DTYPE
@@ -44,7 +43,7 @@ class PackReader:
         path: the pack's directory, or its URL.
         verify: whether ``read`` compares records with their CRC-32: "never", at the "first-read"
             of each in this process, or "always".
-        cache_dir, cache_limit, storage_options: see ``pack_files``.
+        access: options for a pack behind a URL.
 
     Attributes:
         path: the pack's directory, or its URL without a password.
@@ -70,14 +69,11 @@ class PackReader:
         self,
         path: str | os.PathLike[str],
         verify: str = "never",
-        *,
-        cache_dir: str | os.PathLike[str] | None = None,
-        cache_limit: int | str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
+        access: Access = DEFAULT_ACCESS,
     ) -> None:
         if verify not in VERIFY:
             raise OptionError(f"verify must be one of {', '.join(VERIFY)}; got {verify!r}")
-        self.files: PackFiles = pack_files(path, cache_dir, cache_limit, storage_options)
+        self.files: PackFiles = access.files(path)
         self.verify = verify
         self._open()
 
@@ -91,7 +87,7 @@ class PackReader:
 
     @property
     def path(self) -> Path | str:
-        """Where the pack is."""
+        """The pack's directory, or its URL without a password."""
         return self.files.path
 
     def _open(self, samples: int | None = None) -> None:
@@ -128,7 +124,7 @@ class PackReader:
 
     @property
     def shard_lengths(self) -> list[int]:
-        """How many samples each shard has; none of those appended since this was pickled."""
+        """Number of samples in each shard; none of those appended since this was pickled."""
         counts = [min(shard.count, len(self) - shard.first) for shard in self.manifest.shards]
         return [count for count in counts if count > 0]
 

@@ -37,7 +37,7 @@ from fastdata.errors import (
     PackingError,
     RemoteError,
 )
-from fastdata.store import PackReader
+from fastdata.store import Access, PackReader
 from fastdata.store.remote import Place, open_place
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -221,7 +221,7 @@ def test_a_killed_packer_is_followed_by_one_that_goes_on(
     child.join()
     assert child.exitcode == -signal.SIGKILL
     with pytest.raises(FastdataError, match="no pack at"):
-        PackReader(url, storage_options=s3)
+        PackReader(url, access=Access(storage_options=s3))
     with pytest.raises(PackExistsError, match=r"unfinished pack that differs.*storage was 'lmdb'"):
         fastdata.pack(some_samples(), url, storage="hdf5", storage_options=s3, **TINY)
     report = fastdata.pack(some_samples(), url, storage_options=s3, **TINY)

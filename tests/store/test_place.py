@@ -190,7 +190,7 @@ class TestLocal(Writing):
         (tmp_path / "a b").mkdir()
         place = open_place((tmp_path / "a b").as_uri())
         assert isinstance(place, LocalPlace)
-        assert place.root == tmp_path / "a b"
+        assert place.directory == tmp_path / "a b"
         assert place.local_path("x") == tmp_path / "a b" / "x"
         with pytest.raises(OptionError, match="three slashes"):
             open_place("file://host/path")

@@ -28,7 +28,7 @@ from fastdata.errors import (
     RemoteError,
     SampleError,
 )
-from fastdata.store import PackReader
+from fastdata.store import Access, PackReader
 
 SAMPLES = 48
 CROP = T.Compose([T.RandomResizedCrop(16), T.RandomHorizontalFlip()])
@@ -76,7 +76,8 @@ def epoch(dataset: Any, **options: Any) -> tuple[torch.Tensor, list[int]]:
 
 
 def test_a_reader_gives_the_same_records(url: str, local: Path, tmp_path: Path) -> None:
-    here, there = PackReader(local), PackReader(url, "always", cache_dir=tmp_path / "c")
+    here = PackReader(local)
+    there = PackReader(url, "always", access=Access(cache_dir=tmp_path / "c"))
     assert len(there) == SAMPLES
     assert there.manifest == here.manifest
     assert list(there.keys) == list(here.keys)
@@ -88,14 +89,14 @@ def test_a_reader_gives_the_same_records(url: str, local: Path, tmp_path: Path) 
 def test_shards_are_downloaded_when_they_are_read(
     url: str, server: FileServer, tmp_path: Path
 ) -> None:
-    reader = PackReader(url, cache_dir=tmp_path / "c")
+    reader = PackReader(url, access=Access(cache_dir=tmp_path / "c"))
     assert shards_asked_for(server) == []
     for _ in range(2):
         reader.read(SAMPLES - 1)
         reader.read(0)
     last = reader.manifest.shards[-1].file
     assert shards_asked_for(server) == [f"p.pack/{last}", "p.pack/shard-00000.lmdb"]
-    again = PackReader(url, cache_dir=tmp_path / "c")
+    again = PackReader(url, access=Access(cache_dir=tmp_path / "c"))
     again.read(0)
     assert len(shards_asked_for(server)) == 2
 
@@ -104,7 +105,7 @@ def test_views_outlive_eviction_and_the_disk_gets_the_space_back(
     url: str, local: Path, tmp_path: Path
 ) -> None:
     limit = limit_for(local, 2)
-    reader = PackReader(url, cache_dir=tmp_path / "c", cache_limit=limit)
+    reader = PackReader(url, access=Access(cache_dir=tmp_path / "c", cache_limit=limit))
     expected = [bytes(record) for record in map(PackReader(local).read, range(SAMPLES))]
     views = []
     for _ in range(2):
@@ -157,7 +158,8 @@ def test_fields(url: str, local: Path, tmp_path: Path) -> None:
 
 
 def test_pickled_and_read_in_many_threads(url: str, local: Path, tmp_path: Path) -> None:
-    reader = PackReader(url, cache_dir=tmp_path / "c", cache_limit=limit_for(local, 4))
+    limit = limit_for(local, 4)
+    reader = PackReader(url, access=Access(cache_dir=tmp_path / "c", cache_limit=limit))
     copy = pickle.loads(pickle.dumps(reader))
     expected = [bytes(record) for record in map(PackReader(local).read, range(SAMPLES))]
     wrong: list[int] = []
@@ -216,27 +218,27 @@ def test_a_damaged_shard_is_named_with_its_url(
 
 def test_what_is_not_there(url: str, server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(PackNotFoundError, match=r"no pack at .*/elsewhere"):
-        PackReader(f"{server.url}/elsewhere", cache_dir=tmp_path / "c")
+        PackReader(f"{server.url}/elsewhere", access=Access(cache_dir=tmp_path / "c"))
     del server.files["p.pack/shard-00001.lmdb"]
-    reader = PackReader(url, cache_dir=tmp_path / "c")
+    reader = PackReader(url, access=Access(cache_dir=tmp_path / "c"))
     with pytest.raises(PackFormatError, match=r"shard-00001\.lmdb: the file is missing"):
         reader.read(reader.manifest.shards[1].first)
     server.files["p.pack/pack.json"] = server.files["p.pack/pack.json"][:-9]
     with pytest.raises(PackFormatError, match=r"http.*/pack\.json"):
-        PackReader(url, cache_dir=tmp_path / "c")
+        PackReader(url, access=Access(cache_dir=tmp_path / "c"))
 
 
 def test_the_network_fails(url: str, server: FileServer, tmp_path: Path) -> None:
     server.fail_first, server.status = 10**9, 403
     with pytest.raises(RemoteError, match="check the credentials"):
-        PackReader(url, cache_dir=tmp_path / "c")
+        PackReader(url, access=Access(cache_dir=tmp_path / "c"))
 
 
 def test_a_cache_that_is_too_small_is_refused_at_once(url: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="set cache_limit"):
-        PackReader(url, cache_dir=tmp_path / "c", cache_limit=1000)
+        PackReader(url, access=Access(cache_dir=tmp_path / "c", cache_limit=1000))
     with pytest.raises(OptionError, match="a size is a number"):
-        PackReader(url, cache_dir=tmp_path / "c", cache_limit="much")
+        PackReader(url, access=Access(cache_dir=tmp_path / "c", cache_limit="much"))
 
 
 def test_info_and_verify_of_a_url(

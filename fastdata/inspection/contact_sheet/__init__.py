@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import EmptySourceError, OptionError
-from ...store import PackReader
+from ...store import Access, PackReader
 from ...transforms import RandomResizedCrop
 from ..charts import load_figure
 from ..text import printable, shortened
@@ -121,7 +121,7 @@ def show(
     cache: dict[str, Any] = {
         "cache_dir": cache_dir, "cache_limit": cache_limit, "storage_options": storage_options,
     }  # fmt: skip
-    pack = PackReader(path, **cache)
+    pack = PackReader(path, access=Access(**cache))
     target = _target(os.fspath(pack.path), out)
     chosen = choose(pack, count, indices, keys, classes, seed)
     if not chosen:

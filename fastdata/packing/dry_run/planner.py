@@ -21,8 +21,7 @@ from ...store import DEFAULT_STORAGE, TABLE_DTYPE, column_types, is_url
 from ...store import storage as known_storage
 from ..options import PackOptions, PackSettings, checked_workers, usable
 from ..run import PackRun
-from ..workspace.destination import LocalTarget
-from ..workspace.local import left_behind
+from ..workspace import LocalDestination
 from ..write import Span, expansion, plan_shards
 from .advice import advise
 from .looks import CANDIDATES, Estimate, Look, look_at, total
@@ -69,26 +68,27 @@ def _is_lasting(samples: Any) -> bool:
 class _Planner:
     """Makes a plan; arguments as for ``plan_pack``."""
 
-    def __init__(self, source: Source | Stream, target: Path, options: PackOptions) -> None:
+    def __init__(self, source: Source | Stream, path: Path, options: PackOptions) -> None:
         names = ("encoding", "resize_short", "max_side", "quality", "check")
         given: dict[str, Any] = {name: value for name, value in options.items() if name in names}
         encode = usable(EncodeSettings(**given))
         self.storage = known_storage(options.get("storage", DEFAULT_STORAGE))
-        self.source, self.target = source, target
+        self.source, self.path = source, path
         self.settings = PackSettings(source.fields, encode, self.storage.name, False)
         self.shard_size = parse_size(options.get("shard_size", "1GiB"))
         self.workers = checked_workers(options.get("workers"))
         self.overwrite = options.get("overwrite", False)
         self.restart = options.get("restart", False)
+        self.destination = LocalDestination(path)
         self.run = PackRun(
-            source, LocalTarget(target), self.settings, self.shard_size, self.overwrite
+            source, self.destination, self.settings, self.shard_size, overwrite=self.overwrite
         )
         self.listed = isinstance(source, Source)
         self.sizes: NDArray[np.int64] = getattr(source, "sizes", np.zeros(0, np.int64))
         self.count = len(source) if isinstance(source, Source) else source.length or 0
         self.bytes_in = int(self.sizes.sum())
 
-    def plan(self, with_target: bool) -> PackPlan:
+    def plan(self, with_path: bool) -> PackPlan:
         looks = look_at(self.count, self._item, self.settings, _BUDGET)
         records = self._total(looks, [look.record for look in looks])
         shards = self._shards(records)
@@ -99,7 +99,7 @@ class _Planner:
         findings = self.run.findings
         known = [look for look in looks if look.sizes]
         return PackPlan(
-            path=self.target if with_target else None,
+            path=self.path if with_path else None,
             source=self.source.name,
             samples=self.count,
             classes=len(self.source.classes),
@@ -107,7 +107,7 @@ class _Planner:
             bytes_in=self.bytes_in,
             rejected=list(findings.rejected),
             ignored=dict(findings.ignored),
-            notes=[*findings.notes, *(self._obstacles() if with_target else [])],
+            notes=[*findings.notes, *(self._obstacles() if with_path else [])],
             storage=self.storage.name,
             encoding=self.settings.encode.describe(),
             shards=shards,
@@ -118,7 +118,7 @@ class _Planner:
             workers=self.workers,
             sizes={name: self._total(known, [k.sizes[name] for k in known]) for name in CANDIDATES},
             advice=advise(looks),
-            **(self._room(out, shards) if with_target else {}),
+            **(self._room(out, shards) if with_path else {}),
         )
 
     def _item(self, index: int) -> tuple[Item, int]:
@@ -159,20 +159,20 @@ class _Planner:
 
     def _obstacles(self) -> list[str]:
         try:
-            self.run.check_target()
+            self.run.check_destination()
         except PackExistsError as error:
             return [str(error)]
         return []
 
     def _room(self, out: Estimate, shards: list[tuple[int, int]]) -> dict[str, Any]:
-        place = Path(os.path.realpath(self.target))
+        place = Path(os.path.realpath(self.path))
         while not place.exists():
             place = place.parent
         largest = max((size for _, size in shards), default=0)
         # While it packs, side files are kept by shard, too.
         needed = round(out.high) + self.storage.spare * largest + self._side_bytes()
         listed = self.source if isinstance(self.source, Source) else None
-        left = None if self.restart else left_behind(self.target, self.run.job(), listed)
+        left = None if self.restart else self.destination.left_behind(self.run.job(), listed)
         done, differences = left or (None, [])
         free = shutil.disk_usage(place).free
         return {

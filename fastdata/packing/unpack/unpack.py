@@ -16,7 +16,7 @@ from ...errors import OptionError, PackExistsError, PackFormatError
 from ...images import sniff
 from ...sources import IMAGE_COLUMNS, Sidecar, sidecar_path
 from ...store import PackReader
-from ..workspace.publish import check_destination, resumable_directory, was_finished
+from ..workspace.publish import check_directory, resumable_directory, was_finished
 from .tar import write_tars
 from .values import (
     SUFFIX_OF,
@@ -88,7 +88,7 @@ def unpack(
     if os.path.lexists(target):
         raise PackExistsError(f"{target} exists; unpack to a new path")
     if isinstance(reader.path, Path):
-        check_destination([reader.path], target)
+        check_directory([reader.path], target)
     try:
         with (
             resumable_directory(target, job) as partial,

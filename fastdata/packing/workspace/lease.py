@@ -1,4 +1,4 @@
-"""One packer at a time for a URL, as far as stores without locks allow.
+"""One packer at a time for a URL, as far as stores without locks allow, and what it uploads.
 
 Below the URL lies an object, ``.partial/lease.json``, with a random token, the machine, and a time
 that its holder renews every minute. Who finds one that is younger than five minutes leaves. On one
@@ -19,7 +19,9 @@ import secrets
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,13 @@ from filelock import FileLock, Timeout
 
 from ...core import Closable
 from ...errors import FastdataError, PackExistsError, PackingError, PackNotFoundError
-from ...store import Place
+from ...store import PartInfo, Place, part_name
 
 #: Below a URL, where all that is no part of the pack lies until the pack is complete.
 PARTIAL = ".partial"
 LEASE = f"{PARTIAL}/lease.json"
+#: Side files that say which shards are complete.
+PARTS = f"{PARTIAL}/parts/"
 _SECONDS_OF_LEASE = 300
 _SECONDS_TO_RENEWAL = 60
 _SECONDS_TO_END = 2.0
@@ -123,6 +127,48 @@ def check_lease(place: Place, token: str) -> None:
             f"{place} is now written by {_holder(found)}: this run is over, or was silent for "
             f"{_SECONDS_OF_LEASE} s, so it has lost its right to"
         )
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Uploads parts for one run, as long as that has the lease. May be pickled, for a task in
+    another process.
+
+    Attributes:
+        place: where the pack grows.
+        token: of the run's lease.
+    """
+
+    place: Place
+    token: str
+
+    def __call__(self, directory: Path, number: int, info: PartInfo) -> None:
+        """Upload the shard to where the pack will have it; then the side file says it is there.
+
+        Args:
+            directory: where the part lies; see ``fastdata.store.parts``. Its shard is deleted.
+            number: of the shard.
+            info: what is known of it.
+
+        Raises:
+            PackingError: the run is over, or another one has taken its place.
+            RemoteError: the store refuses.
+        """
+        check_lease(self.place, self.token)
+        if info.count:
+            shard = directory / "pack" / info.file
+            self.place.put(shard, info.file)
+            shard.unlink()
+        name = part_name(number)
+        self.place.put(directory / "parts" / name, PARTS + name)
+
+    @contextmanager
+    def directory(self) -> Iterator[Path]:
+        """A temporary directory for a part that is built and uploaded."""
+        with tempfile.TemporaryDirectory(prefix="fastdata-shard-") as directory:
+            for name in ("pack", "parts"):
+                Path(directory, name).mkdir()
+            yield Path(directory)
 
 
 def _read(place: Place) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Where a pack grows until it is complete: ``DST.partial``, which a later run can go on with.
+"""A pack in a directory. It grows in ``DST.partial``, which a later run can go on with.
 
 ::
 
@@ -21,20 +21,20 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ...core import fsync_directory, hexdigest, write_durably
-from ...errors import PackError, PackExistsError, PackFormatError, PackingError
+from ...core import fsync_directory, write_durably
+from ...errors import PackExistsError, PackFormatError, PackingError
 from ...sources import Source
-from ...store import MANIFEST, Manifest, ShardPart, part_name
-from ..job import COMMIT, JOB, SOURCE, Commit, check_job, differences, job_identity, write_listing
-from .base import RunWorkspace, part_numbers
-from .publish import replace_directory
+from ...store import MANIFEST, LocalPlace, Manifest, ShardPart, part_name
+from ..job import COMMIT, JOB, SOURCE, check_job, differences, write_listing
+from .base import Destination, part_numbers
+from .publish import check_directory, replace_directory
 
 _LOCK = "lock"
 _KNOWN = {JOB, SOURCE, _LOCK, COMMIT, "parts", "pack", "old"}
@@ -42,37 +42,45 @@ _PATIENCE = 3.0  # seconds until what another machine has written must be seen h
 _ATTEMPTS = 20
 
 
-class Workspace(RunWorkspace):
-    """A directory beside that of the pack, locked for this process.
+class LocalDestination(Destination):
+    """A directory of this machine; the workspace is beside it, locked for this process.
 
     Args:
-        target: where the pack will appear.
-        job: the settings that the pack's bytes depend on, for JSON.
-        source: the samples, if they could be listed.
-        restart: forget what an earlier run has left, whatever it was.
-
-    Raises:
-        PackExistsError: another process is packing there, or what is there is another job's; the
-            message has the difference.
-        PackingError: the directory cannot be made.
+        directory: where the pack is to appear; a link is followed.
     """
 
-    def __init__(
-        self, target: Path, job: dict[str, Any], source: Source | None, restart: bool = False
-    ) -> None:
-        self.target = Path(os.path.realpath(target))
-        self.path = partial_path(target)
+    def __init__(self, directory: Path) -> None:
+        super().__init__(LocalPlace(directory))
+        self._directory = directory
+        self._real = Path(os.path.realpath(directory))
+        self.path = self._real.with_name(self._real.name + ".partial")
         self.where = os.fspath(self.path)
-        self._appends = "appends_to" in job
-        self._identity = job_identity(job, source)
-        self._lock = _locked(self.path, target)
+        self._held: FileLock | None = None
+
+    def check_new(self, sources: Sequence[str], overwrite: bool, inside: bool = False) -> None:
+        check_directory(map(Path, sources), self._directory, overwrite, inside)
+
+    def left_behind(
+        self, job: dict[str, Any], source: Source | None
+    ) -> tuple[int, list[str]] | None:
+        """State of an interrupted run, or of one that goes on now; nothing is changed.
+
+        Returns:
+            how many shards are complete, and how its job or source differ from these; None if there
+            is nothing.
+
+        Raises:
+            PackFormatError: it is damaged.
+        """
         try:
-            if restart:
-                self._clear()
-            self._begin(job, source)
-        except BaseException:
-            self._lock.release()
-            raise
+            done = len(part_numbers(os.listdir(self.path / "parts")))
+            return done, differences(self.path, self.where, job, source)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PackFormatError(
+                f"{self.path}: damaged ({error}): start anew with --restart"
+            ) from error
 
     def done(self) -> set[int]:
         parts = self.path / "parts"
@@ -102,46 +110,15 @@ class Workspace(RunWorkspace):
         part = ShardPart.read(self.path / "parts" / part_name(number))
         shard = self.pack / part.info.file
         if self._appends and not shard.exists():  # it has been moved already
-            shard = self.target / part.info.file
+            shard = self._real / part.info.file
         if part.info.count and (not shard.is_file() or shard.stat().st_size != part.info.bytes):
             raise PackFormatError(f"{shard} is missing or cut off: start anew with --restart")
         return part
 
     def publish(self, overwrite: bool) -> None:
-        replace_directory(self.pack, self.target, self.path / "old", overwrite)
-        fsync_directory(self.target.parent)
-        self.finish()
-
-    def publish_over(self, old: Manifest) -> None:
-        new = Manifest.read(self.pack)
-        before = {entry.file for entry in old.entries}
-        for entry in new.entries:
-            if entry.file not in before and (self.pack / entry.file).exists():
-                os.replace(self.pack / entry.file, self.target / entry.file)
-        fsync_directory(self.target)
-        os.replace(self.pack / MANIFEST, self.target / MANIFEST)
-        fsync_directory(self.target)
-        for name in before - {entry.file for entry in new.entries}:
-            with suppress(OSError):
-                (self.target / name).unlink()
-        self.finish()
-
-    def finish(self) -> None:
-        """Remove the directory behind a pack that has appeared, or warn that it is still there."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                self.remove()
-                return
-            except OSError as error:  # a worker that was taken for dead may still write there
-                problem = error
-            time.sleep(0.01 * attempt)
-        warnings.warn(f"{self.path} could not be removed ({problem}): delete it", stacklevel=2)
-
-    def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f"tmp-{name}"
-        write_durably(temporary, [text.encode("utf-8")])
-        os.replace(temporary, self.path / name)
-        fsync_directory(self.path)
+        replace_directory(self.pack, self._real, self.path / "old", overwrite)
+        fsync_directory(self._real.parent)
+        self._finish()
 
     def discard(self) -> None:
         for name in ("parts", "pack"):
@@ -149,15 +126,40 @@ class Workspace(RunWorkspace):
 
     def close(self) -> None:
         """Let another process have the directory; if no shard is complete, it is removed."""
-        if not self._lock.is_locked:
+        if self._held is None or not self._held.is_locked:
             return
         with suppress(OSError):
             self._remove_temporary()
             if not self.done():
-                self.remove()
-        self._lock.release()
+                self._remove()
+        self._unlock()
 
-    def _begin(self, job: dict[str, Any], source: Source | None) -> None:
+    def _lock(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            self.path.mkdir(exist_ok=True)
+            lock = FileLock(self.path / _LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise PackExistsError(
+                    f"another process is packing {self} (it holds {self.path / _LOCK}): wait for "
+                    "it, or choose another path"
+                ) from error
+            except FileNotFoundError:
+                continue
+            if (self.path / _LOCK).exists():
+                self._held = lock
+                return
+            lock.release()  # its holder has just finished, and has removed the file
+
+    def _unlock(self) -> None:
+        if self._held is not None:
+            self._held.release()
+
+    def _begin(self, job: dict[str, Any], source: Source | None, restart: bool) -> None:
+        if restart:
+            self._clear()
         self._restore_old()
         self._refuse_foreign()
         begun = (self.path / JOB).exists()
@@ -171,11 +173,69 @@ class Workspace(RunWorkspace):
                 write_listing(self.path / SOURCE, source)
             self._write(JOB, json.dumps(job, indent=1))
 
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f"tmp-{name}"
+        write_durably(temporary, [text.encode("utf-8")])
+        os.replace(temporary, self.path / name)
+        fsync_directory(self.path)
+
+    def _note(self) -> bytes | None:
+        with suppress(OSError):
+            self.path.rmdir()  # all that is left of a run that was stopped at the very end
+        try:
+            return (self.path / COMMIT).read_bytes()
+        except OSError:
+            return None
+
+    def _put_pack(self, new: Manifest, old: Manifest) -> None:
+        before = {entry.file for entry in old.entries}
+        for entry in new.entries:
+            if entry.file not in before and (self.pack / entry.file).exists():
+                os.replace(self.pack / entry.file, self._real / entry.file)
+        fsync_directory(self._real)
+        os.replace(self.pack / MANIFEST, self._real / MANIFEST)
+        fsync_directory(self._real)
+
+    def _remove_file(self, name: str) -> None:
+        with suppress(OSError):  # Windows deletes none that is mapped
+            super()._remove_file(name)
+
+    def _finish(self) -> None:
+        """Remove the workspace, or warn that it is still there."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._remove()
+                return
+            except OSError as error:  # a worker that was taken for dead may still write there
+                problem = error
+            time.sleep(0.01 * attempt)
+        warnings.warn(f"{self.path} could not be removed ({problem}): delete it", stacklevel=2)
+
+    def _remove(self) -> None:
+        """Remove the workspace of a run that has ended."""
+        self._clear()
+        self._remove_last()
+
+    def _remove_rest(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != COMMIT:
+                entry.unlink(missing_ok=True)
+        self._remove_last()
+
+    def _remove_last(self) -> None:
+        """The note that all had been done goes last: nothing but an empty directory can be left."""
+        for name in (_LOCK, COMMIT):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # another process may have come to clear up the same
+            self.path.rmdir()
+
     def _restore_old(self) -> None:
         """Put back the pack that a run has taken away, which was killed before it put another."""
         old = self.path / "old"
-        if old.exists() and not self.target.exists():
-            os.rename(old, self.target)
+        if old.exists() and not self._real.exists():
+            os.rename(old, self._real)
         shutil.rmtree(old, ignore_errors=True)
 
     def _refuse_foreign(self) -> None:
@@ -202,11 +262,6 @@ class Workspace(RunWorkspace):
         for name in ("parts", "pack"):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Remove the directory with all that is in it."""
-        self._clear()
-        _remove_rest(self.path)
-
 
 def _remove_at_once(path: Path) -> None:
     """Remove a directory in which others may still create files: by another name they cannot."""
@@ -214,92 +269,3 @@ def _remove_at_once(path: Path) -> None:
     with suppress(OSError):
         os.rename(path, gone)
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def partial_path(target: Path) -> Path:
-    """The workspace of a pack; a link is followed."""
-    real = Path(os.path.realpath(target))
-    return real.with_name(real.name + ".partial")
-
-
-def left_behind(
-    target: Path, job: dict[str, Any], source: Source | None
-) -> tuple[int, list[str]] | None:
-    """What an interrupted run, or one that goes on now, has done; nothing is changed.
-
-    Returns:
-        how many shards are complete, and how its job or source differ from these; None if there
-        is nothing.
-
-    Raises:
-        PackFormatError: it is damaged.
-    """
-    path = partial_path(target)
-    try:
-        done = len(part_numbers(os.listdir(path / "parts")))
-        return done, differences(path, os.fspath(path), job, source)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PackFormatError(f"{path}: damaged ({error}): start anew with --restart") from error
-
-
-def published(target: Path) -> Commit | None:
-    """What the run has noted that made the pack at ``target``, if it was stopped behind that.
-
-    Also removes an empty workspace, which one that was stopped at the very end has left.
-    """
-    with suppress(OSError):
-        partial_path(target).rmdir()
-    try:
-        commit = Commit(*json.loads((partial_path(target) / COMMIT).read_text("utf-8")))
-        manifest = Manifest.read(Path(os.path.realpath(target)))
-    except (OSError, ValueError, TypeError, PackError):
-        return None
-    return commit if commit.manifest == hexdigest([manifest.to_bytes()]) else None
-
-
-def clear_up(target: Path) -> None:
-    """Remove what a run has left that was stopped when its pack had appeared.
-
-    Raises:
-        PackExistsError: that run is not over.
-    """
-    path = partial_path(target)
-    lock = _locked(path, target)
-    try:
-        for entry in path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != COMMIT:
-                entry.unlink(missing_ok=True)
-        _remove_rest(path)
-    finally:
-        lock.release()
-
-
-def _remove_rest(path: Path) -> None:
-    """The note that all had been done goes last: nothing but an empty directory can be left."""
-    for name in (_LOCK, COMMIT):
-        (path / name).unlink(missing_ok=True)
-    with suppress(OSError):  # another process may have come to clear up the same
-        path.rmdir()
-
-
-def _locked(path: Path, target: Path) -> FileLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        path.mkdir(exist_ok=True)
-        lock = FileLock(path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise PackExistsError(
-                f"another process is packing {target} (it holds {path / _LOCK}): wait for it, or "
-                "choose another path"
-            ) from error
-        except FileNotFoundError:
-            continue
-        if (path / _LOCK).exists():
-            return lock
-        lock.release()  # its holder has just finished, and has removed the file

@@ -20,7 +20,7 @@ _DONE = "\ndone"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-def check_destination(
+def check_directory(
     sources: Iterable[Path], dst: Path, overwrite: bool = False, inside: bool = False
 ) -> None:
     """Raise OptionError or PackExistsError if ``dst`` may not be written.

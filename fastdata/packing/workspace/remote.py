@@ -1,4 +1,4 @@
-"""A pack that grows behind a URL.
+"""A pack behind a URL, where it grows until it is complete.
 
 ::
 
@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ...core import hexdigest
 from ...errors import (
     FastdataError,
+    OptionError,
     PackError,
     PackExistsError,
     PackFormatError,
@@ -33,54 +33,31 @@ from ...errors import (
     PackNotFoundError,
 )
 from ...sources import Source
-from ...store import (
-    MANIFEST,
-    SIDE_FILE,
-    Manifest,
-    Place,
-    ShardPart,
-    part_name,
-    read_manifest,
-    shard_number,
-)
-from ..job import COMMIT, JOB, SOURCE, Commit, check_job, job_identity, write_listing
-from .base import RunWorkspace, part_numbers
-from .lease import LEASE, PARTIAL, Lease, check_lease
-from .upload import PARTS, Upload
+from ...store import MANIFEST, SIDE_FILE, Manifest, Place, ShardPart, part_name, shard_number
+from ..job import COMMIT, JOB, SOURCE, check_job, write_listing
+from .base import Destination, part_numbers
+from .lease import LEASE, PARTIAL, PARTS, Lease, Upload, check_lease
 
 _MOST_COMMIT_BYTES = 1 << 28
 
 
-class UrlWorkspace(RunWorkspace):
-    """Below a URL, and in a temporary directory of this machine, which holds two shards at most.
+class RemoteDestination(Destination):
+    """A URL, and a temporary directory of this machine, which holds two shards at most."""
 
-    Args:
-        place: where the pack will appear.
-        job, source, restart: as for ``Workspace``.
-
-    Raises:
-        PackExistsError: another run is packing there, or what is there is another job's, or no
-            pack's; the message has the difference.
-        RemoteError: the store refuses.
-    """
-
-    def __init__(
-        self, place: Place, job: dict[str, Any], source: Source | None, restart: bool = False
-    ) -> None:
-        self.place = place
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
         self.where = place.describe(PARTIAL)
-        self._appends = "appends_to" in job
-        self._identity = job_identity(job, source)
+        self._lease: Lease | None = None
         self._is_published = False
-        self._lease = Lease(place)
-        try:
-            self.path = self._lease.directory / "work"
-            self.upload = Upload(place, self._lease.token)
-            self._make_directories()
-            self._begin(job, source, restart)
-        except BaseException:
-            self._lease.close()
-            raise
+
+    def check_new(self, sources: Sequence[str], overwrite: bool, inside: bool = False) -> None:
+        if overwrite:
+            raise OptionError(
+                f"{self}: overwrite is for directories, which can be exchanged in one step: choose "
+                "another URL, or delete the pack first"
+            )
+        if self.place.exists(MANIFEST):
+            raise PackExistsError(f"{self} is a pack already; choose another URL")
 
     def done(self) -> set[int]:
         names = self.place.names()
@@ -108,17 +85,8 @@ class UrlWorkspace(RunWorkspace):
         return part
 
     def publish(self, overwrite: bool) -> None:
-        check_lease(self.place, self._lease.token)
-        if self.place.exists(MANIFEST):
-            raise PackExistsError(f"{self.place.describe(MANIFEST)} has appeared meanwhile")
-        self._put_pack()
-        remove_partial(self.place)
-
-    def publish_over(self, old: Manifest) -> None:
-        check_lease(self.place, self._lease.token)
-        self._put_pack()
-        remove_replaced(self.place, Manifest.read(self.pack))
-        remove_partial(self.place)
+        self._put_pack(Manifest.read(self.pack), None)
+        self._finish()
 
     def discard(self) -> None:
         names = self.place.names()
@@ -133,20 +101,33 @@ class UrlWorkspace(RunWorkspace):
 
     def close(self) -> None:
         """Let another process have the place; if no shard is complete, nothing of it stays."""
+        if self._lease is None:
+            return
         with suppress(FastdataError, OSError):
             if not self._is_published and not self.done():
                 self.discard()
-                remove_partial(self.place)
+                self._remove_rest()
         shutil.rmtree(self.path, ignore_errors=True)
-        self._lease.close()
+        self._unlock()
+
+    def _lock(self) -> None:
+        self._lease = Lease(self.place)
+
+    def _unlock(self) -> None:
+        if self._lease is not None:
+            self._lease.close()
 
     def _begin(self, job: dict[str, Any], source: Source | None, restart: bool) -> None:
+        assert self._lease is not None
+        self.path = self._lease.directory / "work"
+        self.upload = Upload(self.place, self._lease.token)
+        self._make_directories()
         names = self.place.names()
         if not self._appends:
             self._refuse_foreign(names)
         if restart:
             self.discard()
-            remove_partial(self.place)
+            self._remove_rest()
         elif f"{PARTIAL}/{JOB}" in names:
             for name in (JOB, SOURCE):
                 if f"{PARTIAL}/{name}" in names:
@@ -178,8 +159,13 @@ class UrlWorkspace(RunWorkspace):
                 "with --restart"
             )
 
-    def _put_pack(self) -> None:
-        for entry in Manifest.read(self.pack).files.values():
+    def _put_pack(self, new: Manifest, old: Manifest | None) -> None:
+        """As the interface says; where there was no pack, none may have appeared."""
+        assert self._lease is not None
+        check_lease(self.place, self._lease.token)
+        if old is None and self.place.exists(MANIFEST):
+            raise PackExistsError(f"{self.place.describe(MANIFEST)} has appeared meanwhile")
+        for entry in new.files.values():
             self.place.put(self.pack / entry.file, entry.file)
         self.place.put(self.pack / MANIFEST, MANIFEST)
         self._is_published = True
@@ -187,10 +173,27 @@ class UrlWorkspace(RunWorkspace):
     def _write(self, name: str, text: str) -> None:
         self.place.write(f"{PARTIAL}/{name}", text.encode("utf-8"))
 
+    def _note(self) -> bytes | None:
+        try:
+            return self.place.read(f"{PARTIAL}/{COMMIT}", _MOST_COMMIT_BYTES)
+        except PackError:
+            return None
+
+    def _remove_rest(self) -> None:
+        """Remove what is no part of the pack, less the lease."""
+        last = f"{PARTIAL}/{COMMIT}"
+        for name in self.place.names():
+            if name.startswith(f"{PARTIAL}/") and name not in (LEASE, last):
+                self.place.delete(name)
+        self.place.delete(last)
+
+    def _finish(self) -> None:
+        self._remove_rest()
+
     def _names_of_pack(self) -> set[str]:
         """Files of the pack that is there, such as one that is appended to."""
         try:
-            return {entry.file for entry in read_manifest(self.place).entries}
+            return {entry.file for entry in self.manifest().entries}
         except PackNotFoundError:
             return set()
 
@@ -198,49 +201,6 @@ class UrlWorkspace(RunWorkspace):
         shutil.rmtree(self.path, ignore_errors=True)  # a run that was killed may have left it
         for name in ("pack", "parts"):
             (self.path / name).mkdir(parents=True)
-
-
-def published_at(place: Place) -> Commit | None:
-    """What the run has noted that made the pack there, if it was stopped behind that."""
-    try:
-        commit = Commit(*json.loads(place.read(f"{PARTIAL}/{COMMIT}", _MOST_COMMIT_BYTES)))
-        manifest = read_manifest(place)
-    except (PackError, ValueError, TypeError, RecursionError):
-        return None
-    return commit if commit.manifest == hexdigest([manifest.to_bytes()]) else None
-
-
-def clear_up_at(place: Place, manifest: Manifest | None) -> None:
-    """Remove what a run has left that was stopped when its pack had appeared.
-
-    Args:
-        place: of the pack.
-        manifest: the pack's, if side files that it has not are to go, too.
-
-    Raises:
-        PackExistsError: that run is not over.
-    """
-    with Lease(place):
-        if manifest is not None:
-            remove_replaced(place, manifest)
-        remove_partial(place)
-
-
-def remove_replaced(place: Place, manifest: Manifest) -> None:
-    """Remove the side files of older states of a pack."""
-    own = {entry.file for entry in manifest.entries}
-    for name in place.names():
-        if SIDE_FILE.fullmatch(name) and name not in own:
-            place.delete(name)
-
-
-def remove_partial(place: Place) -> None:
-    """Remove what is not of the pack, less the lease; the note that all had been done goes last."""
-    last = f"{PARTIAL}/{COMMIT}"
-    for name in place.names():
-        if name.startswith(f"{PARTIAL}/") and name not in (LEASE, last):
-            place.delete(name)
-    place.delete(last)
 
 
 def _is_own(name: str) -> bool:

@@ -24,7 +24,7 @@ _SECONDS_TO_END = 2.0
 
 
 class Entry(Protocol):
-    """What has to be known of a shard: its name, size in bytes, and SHA-256 in hex."""
+    """A shard: its name, size in bytes, and SHA-256 in hex."""
 
     @property
     def file(self) -> str: ...

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import CacheError, FastdataError, OptionError
-from .defaults import default_directory, default_limit
+from ...core import sha256_file
+from ...errors import CacheError, FastdataError, OptionError, PackFormatError
 from .failures import FULL_CODES
 from .pin import Pin
 from .place import Place
 from .shelf import Shelf
-from .wanted import Wanted, sha256_file
 
+_VARIABLE = "FASTDATA_CACHE"
+_MOST = 100 * 10**9
+_SHARE_OF_DISK = 0.8
 _POLL = 0.05
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ShardCache:
@@ -69,11 +75,11 @@ class ShardCache:
 
     @property
     def used_bytes(self) -> int:
-        """What all files have together; of a download in progress, what it will have."""
+        """Size of all files together; of a download in progress, the one it will have."""
         return sum(file.size for file in self._shelf.files())
 
     def path(self, sha256: str) -> Path:
-        """Where a shard is if it is there; it may be evicted at any time."""
+        """The path of a shard, if it is there; it may be evicted at any time."""
         return self._shelf.path(sha256)
 
     @contextmanager
@@ -112,7 +118,7 @@ class ShardCache:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Pin:
         """Like ``open``, until the pin is closed. Cancelled is raised once ``cancelled()``."""
-        shard = Wanted(place, name, size, sha256)
+        shard = WantedShard(place, name, size, sha256)
         if original := shard.original():
             return original
         shard.check_limit(self.limit_bytes)
@@ -132,7 +138,7 @@ class ShardCache:
         It is unless all files in use, those that any process holds ahead among them, and this one
         have at most half the limit together.
         """
-        shard = Wanted(place, name, size, sha256)
+        shard = WantedShard(place, name, size, sha256)
         if original := shard.original():
             return original
         shard.check_limit(self.limit_bytes)
@@ -142,7 +148,7 @@ class ShardCache:
                 return None
             return self._held(shard, most, cancelled)
 
-    def _wait_for(self, shard: Wanted, cancelled: Callable[[], bool]) -> Pin:
+    def _wait_for(self, shard: WantedShard, cancelled: Callable[[], bool]) -> Pin:
         end = time.monotonic() + self._patience
         while True:
             pin = self._held(shard, self.limit_bytes, cancelled)
@@ -155,7 +161,9 @@ class ShardCache:
                 raise self._all_in_use(shard)
             time.sleep(_POLL)
 
-    def _held(self, shard: Wanted, most_in_use: int, cancelled: Callable[[], bool]) -> Pin | None:
+    def _held(
+        self, shard: WantedShard, most_in_use: int, cancelled: Callable[[], bool]
+    ) -> Pin | None:
         if pin := self._cached(shard):
             return pin
         self._shelf.prepare()
@@ -167,7 +175,7 @@ class ShardCache:
             partial = self._shelf.reserve(shard.sha256, shard.size, *room)
             return None if partial is None else self._download(shard, partial, cancelled)
 
-    def _cached(self, shard: Wanted) -> Pin | None:
+    def _cached(self, shard: WantedShard) -> Pin | None:
         pin = self._shelf.pin(shard.sha256)
         if pin is None:
             return None
@@ -176,7 +184,7 @@ class ShardCache:
         pin.close()
         return None
 
-    def _download(self, shard: Wanted, partial: Pin, cancelled: Callable[[], bool]) -> Pin:
+    def _download(self, shard: WantedShard, partial: Pin, cancelled: Callable[[], bool]) -> Pin:
         try:
             try:
                 shard.download(partial.path, cancelled)
@@ -205,9 +213,100 @@ class ShardCache:
                 "($FASTDATA_CACHE)"
             ) from error
 
-    def _all_in_use(self, shard: Wanted) -> CacheError:
+    def _all_in_use(self, shard: WantedShard) -> CacheError:
         return CacheError(
             f"no room for {shard.where} ({shard.size} bytes): of the {self.limit_bytes} bytes that "
             f"the cache {self.directory} may have, {self._shelf.in_use()} are in use; raise its "
             "limit, or close shards"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WantedShard:
+    """A shard that is asked for: its place and name there, size in bytes, and SHA-256 in hex.
+
+    Raises:
+        PackFormatError: ``size`` or ``sha256`` is no such thing.
+    """
+
+    place: Place
+    name: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        # Both become parts of file names, and both come from a file that was downloaded.
+        is_size = type(self.size) is int and 0 <= self.size < 1 << 63
+        if not (is_size and isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
+            raise PackFormatError(
+                f"{self.where}: expected a size and a SHA-256 of 64 hexadecimal digits, found "
+                f"{self.size!r} and {self.sha256!r}"
+            )
+
+    @property
+    def where(self) -> str:
+        """The place and the name, for messages."""
+        return self.place.describe(self.name)
+
+    def original(self) -> Pin | None:
+        """The file itself, if it is on this machine; None if it has to be downloaded.
+
+        Raises:
+            PackNotFoundError: it is not there.
+            PackFormatError: its size is another.
+        """
+        path = self.place.local_path(self.name)
+        if path is None:
+            return None
+        self._check_size(self.place.size(self.name))
+        return Pin(path)
+
+    def check_limit(self, limit: int) -> None:
+        """OptionError if a cache of ``limit`` bytes cannot hold it."""
+        if self.size > limit:
+            raise OptionError(
+                f"{self.where} has {self.size} bytes, and the cache may have {limit}: set its "
+                f"limit to at least {self.size}, better to several shards"
+            )
+
+    def download(self, path: Path, cancelled: Callable[[], bool]) -> None:
+        """Write it to ``path``; PackFormatError if it is not what it should be."""
+        self.place.download(self.name, path, most=self.size, cancelled=cancelled)
+        self._check_size(path.stat().st_size)
+        # Not computed on the way: stores send the parts of a file side by side. What is read here
+        # is still in memory, and it is what the disk was given.
+        found = sha256_file(path)
+        if found != self.sha256:
+            raise PackFormatError(
+                f"{self.where}: expected SHA-256 {self.sha256}, found {found}; the file is damaged "
+                "or another than was packed: upload the pack again"
+            )
+
+    def _check_size(self, found: int) -> None:
+        if found != self.size:
+            raise PackFormatError(
+                f"{self.where}: expected {self.size} bytes, found {found}; the file is damaged or "
+                "another than was packed: upload the pack again"
+            )
+
+
+def default_directory() -> Path:
+    """``$FASTDATA_CACHE``, or ``fastdata/shards`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
+
+    A relative ``$XDG_CACHE_HOME`` is ignored, as the XDG Base Directory Specification demands.
+    """
+    own = os.environ.get(_VARIABLE)
+    if own:
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return home / "fastdata" / "shards"
+
+
+def default_limit(directory: Path, used_bytes: int) -> int:
+    """100 GB, or four fifths of what the disk of ``directory`` has free if that is less.
+
+    What the cache holds already counts as free.
+    """
+    free = shutil.disk_usage(directory).free + used_bytes
+    return max(1, min(_MOST, int(_SHARE_OF_DISK * free)))

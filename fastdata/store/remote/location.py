@@ -1,4 +1,4 @@
-"""From what a user writes, a path or a URL, to a place."""
+"""The place that a path or a URL means."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ...errors import MissingDependencyError, OptionError
-from .local import LocalPlace
-from .place import Place
-from .retry import Retry
+from .failures import Retry
+from .place import LocalPlace, Place
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::.*)?://")  # two letters at least: "C:" is a drive
 _FLAT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")  # what pathlib makes of one
@@ -20,7 +19,7 @@ _DEFAULT_RETRY = Retry()
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
-    """Whether it begins with a protocol, such as "s3://"."""
+    """True if it begins with a protocol, such as "s3://"."""
     return isinstance(path, str) and _URL.match(path) is not None
 
 

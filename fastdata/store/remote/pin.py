@@ -90,7 +90,7 @@ class Pin(Closable):
 
 
 def is_in_use(path: Path) -> bool:
-    """Whether any process has pinned a file; always False on Windows."""
+    """True if any process has pinned a file; never on Windows."""
     try:
         with path.open("rb") as file:
             return not _lock_alone(file)

@@ -1,9 +1,10 @@
-"""Where files lie: what a local directory and a URL have in common."""
+"""Interface of a place where files lie, and a directory of this machine as one."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from ...errors import OptionError, PackFormatError, PackNotFoundError
 
 _MOST_READ = 1 << 28
+_BLOCK = 4 << 20
 # Control characters have no place in a URL, and fsspec takes the others for patterns.
 _NOT_IN_NAMES = re.compile(r"[\\\0-\x1f\x7f*?\[\]]")
 
@@ -30,7 +32,17 @@ class Place(ABC):
 
     All but ``describe`` and ``local_path`` raise PackNotFoundError where there is nothing,
     RemoteError for a failure of the network or the store, and OSError for one of the local disk.
+
+    Attributes:
+        directory: the one of this machine that it is; None if it lies elsewhere.
     """
+
+    directory: Path | None = None
+
+    @property
+    def path(self) -> Path | str:
+        """The directory, or the URL without a password."""
+        return self.describe() if self.directory is None else self.directory
 
     @abstractmethod
     def describe(self, name: str = "") -> str:
@@ -38,10 +50,6 @@ class Place(ABC):
 
     def __str__(self) -> str:
         return self.describe()
-
-    @abstractmethod
-    def local_path(self, name: str) -> Path | None:
-        """The file itself, if it lies in a local directory; whether it exists is not checked."""
 
     @abstractmethod
     def size(self, name: str) -> int:
@@ -82,8 +90,19 @@ class Place(ABC):
             cancelled: asked between blocks; Cancelled is raised once it returns True.
         """
 
+    def is_at(self, location: str) -> bool:
+        """True if a path or a URL leads to the same place."""
+        if self.directory is None:
+            return location.rstrip("/") == self.describe()
+        return os.path.realpath(location) == os.path.realpath(self.directory)
+
+    def local_path(self, name: str) -> Path | None:
+        """The file itself, if it lies in a local directory; whether it exists is not checked."""
+        checked = checked_name(name)
+        return None if self.directory is None else self.directory / checked
+
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name. A failure is an error, not False."""
+        """True if there is a file of that name. A failure is an error, not False."""
         try:
             self.size(name)
         except PackNotFoundError:
@@ -109,6 +128,59 @@ class Place(ABC):
             path = Path(directory, "file")
             path.write_bytes(data)
             self.put(path, name)
+
+
+class LocalPlace(Place):
+    """A directory of this machine. It need not exist; ``put`` makes it."""
+
+    directory: Path
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+
+    def describe(self, name: str = "") -> str:
+        return str(self.directory / name)
+
+    def size(self, name: str) -> int:
+        path = self._existing(name)
+        return path.stat().st_size
+
+    def names(self) -> list[str]:
+        found = [path for path in self.directory.rglob("*") if path.is_file()]
+        return sorted(path.relative_to(self.directory).as_posix() for path in found)
+
+    def put(self, local_path: Path, name: str) -> None:
+        target = self._path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(target) as temporary:
+            shutil.copyfile(local_path, temporary)
+            os.replace(temporary, target)
+
+    def delete(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+    def download(
+        self,
+        name: str,
+        path: Path,
+        *,
+        most: int | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        watch = Watch(self.describe(name), most, cancelled)
+        with self._existing(name).open("rb") as source, path.open("wb") as target:
+            while block := source.read(_BLOCK):
+                watch.add(len(block))
+                target.write(block)
+
+    def _path(self, name: str) -> Path:
+        return self.directory / checked_name(name)
+
+    def _existing(self, name: str) -> Path:
+        path = self._path(name)
+        if not path.is_file():  # a named pipe, too, is none: reading it would wait for ever
+            raise PackNotFoundError(f"{path}: there is no such file")
+        return path
 
 
 class Watch:

@@ -38,7 +38,7 @@ _PARTIAL = re.compile(r"[0-9a-f]{64}-([0-9]{1,19})\.partial")
 _POLL = 0.02
 
 
-class Stored(NamedTuple):
+class CachedFile(NamedTuple):
     """A file of the cache: when it was last used (ns), and its size or what is reserved for it."""
 
     used: int
@@ -77,7 +77,7 @@ class Shelf:
             ) from error
 
     def path(self, sha256: str) -> Path:
-        """Where a shard is, if it is there."""
+        """The path of a shard, if it is there."""
         return self.directory / f"{sha256}.shard"
 
     def lock(self, sha256: str, cancelled: Callable[[], bool]) -> FileLock:
@@ -138,7 +138,7 @@ class Shelf:
             disk = self.directory
             self._evict(lambda used: used <= most and shutil.disk_usage(disk).free >= size)
 
-    def files(self) -> list[Stored]:
+    def files(self) -> list[CachedFile]:
         """Shards and downloads, longest unused first."""
         found = []
         with os.scandir(self.directory) as entries:
@@ -152,7 +152,7 @@ class Shelf:
                     continue
                 if stat.S_ISREG(status.st_mode):
                     size = int(partial[1]) if partial else status.st_size
-                    found.append(Stored(status.st_mtime_ns, Path(entry.path), size))
+                    found.append(CachedFile(status.st_mtime_ns, Path(entry.path), size))
         return sorted(found)
 
     def in_use(self) -> int:
@@ -160,7 +160,7 @@ class Shelf:
         return sum(file.size for file in self.files() if is_in_use(file.path))
 
     def is_downloading(self) -> bool:
-        """Whether a download goes on in any process."""
+        """True if a download goes on in any process."""
         return any(file.path.suffix == ".partial" for file in self.files())
 
     def _sweep(self) -> None:

@@ -26,15 +26,45 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import fsspec
 from fsspec.callbacks import Callback
 
-from ...errors import FastdataError, OptionError, PackNotFoundError, RemoteError
-from .failures import advice, is_local, is_missing, is_transient, real_error, without_credentials
+from ...errors import (
+    FastdataError,
+    MissingDependencyError,
+    OptionError,
+    PackNotFoundError,
+    RemoteError,
+)
+from .failures import (
+    Retry,
+    advice,
+    is_local,
+    is_missing,
+    is_transient,
+    real_error,
+    without_credentials,
+)
 from .place import Cancelled, Place, Watch, checked_name
-from .protocols import HTTP, OBJECT_STORES, http_timeout, implementation
-from .retry import Retry
 
 T = TypeVar("T")
+
+_HTTP = ("http", "https")
+#: An object appears there when it is complete; elsewhere it is written beside its place and moved.
+_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss")
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "sftp": "paramiko",
+}
+_SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 30, 60
 
 _forks = 0
 _in_memory = threading.Lock()
@@ -60,9 +90,9 @@ class UrlPlace(Place):
         self._protocol = url.split("://")[0].lower()
         self._retry = retry
         self._options = options
-        if "::" in url or (self._protocol in HTTP and set("?#") & set(url)):
+        if "::" in url or (self._protocol in _HTTP and set("?#") & set(url)):
             raise OptionError(f"{self.describe()}: a chained URL or one with a query has no files")
-        self._class = implementation(self._protocol)
+        self._class = _implementation(self._protocol)
         self._instances: dict[tuple[int, int], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,9 +103,6 @@ class UrlPlace(Place):
 
     def describe(self, name: str = "") -> str:
         return without_credentials(f"{self._url}/{name}" if name else self._url)
-
-    def local_path(self, name: str) -> None:
-        checked_name(name)
 
     def size(self, name: str) -> int:
         def ask(fs: Any, path: str) -> int:
@@ -90,7 +117,7 @@ class UrlPlace(Place):
         return self._attempt("ask for the size of", name, ask)
 
     def names(self) -> list[str]:
-        if self._protocol in HTTP:
+        if self._protocol in _HTTP:
             raise OptionError(f"{self.describe()}: files cannot be listed over HTTP")
 
         def find(fs: Any, path: str) -> list[str]:
@@ -102,7 +129,7 @@ class UrlPlace(Place):
 
     def put(self, local_path: Path, name: str) -> None:
         self._check_writable()
-        upload = _put if self._protocol in OBJECT_STORES else _put_beside
+        upload = _put if self._protocol in _OBJECT_STORES else _put_beside
         source = os.fspath(local_path)
         self._attempt("upload", name, lambda fs, path: upload(fs, source, path), local_path)
 
@@ -127,7 +154,7 @@ class UrlPlace(Place):
             alone: Any = _in_memory if self._protocol == "memory" else nullcontext()
             try:
                 with alone:
-                    fs.get_file(remote, os.fspath(path), callback=_Progress(watch))
+                    fs.get_file(remote, os.fspath(path), callback=_WatchedDownload(watch))
             except FileExistsError as error:  # a directory is there, and fsspec would make one here
                 raise FileNotFoundError(remote) from error
 
@@ -172,11 +199,11 @@ class UrlPlace(Place):
         if name is None:
             return str(self._class._strip_protocol(self._url))
         name = checked_name(name)
-        name = quote(name) if self._protocol in HTTP else name
+        name = quote(name) if self._protocol in _HTTP else name
         return str(self._class._strip_protocol(f"{self._url}/{name}"))
 
     def _check_writable(self) -> None:
-        if self._protocol in HTTP:
+        if self._protocol in _HTTP:
             raise OptionError(
                 f"{self.describe()} can only be read: write to a directory or an object store"
             )
@@ -191,9 +218,9 @@ class UrlPlace(Place):
 
     def _new_instance(self) -> Any:
         options = {**self._class._get_kwargs_from_urls(self._url), **self._options}
-        if self._protocol in HTTP:
+        if self._protocol in _HTTP:
             options["client_kwargs"] = {
-                "timeout": http_timeout(),
+                "timeout": _http_timeout(),
                 **options.get("client_kwargs", {}),
             }
         try:
@@ -202,7 +229,7 @@ class UrlPlace(Place):
             raise OptionError(f"{self.describe()}: storage options: {error}") from error
 
 
-class _Progress(Callback):  # type: ignore[misc]
+class _WatchedDownload(Callback):  # type: ignore[misc]
     """Carries fsspec's reports to a watch, whose errors end the download."""
 
     def __init__(self, watch: Watch) -> None:
@@ -236,3 +263,29 @@ def _is_plain(name: str) -> bool:
         return bool(checked_name(name))
     except OptionError:
         return False
+
+
+def _implementation(protocol: str) -> Any:
+    """fsspec's class for a protocol.
+
+    Raises:
+        MissingDependencyError: its package is not installed.
+        OptionError: there is no such protocol.
+    """
+    try:
+        return fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        package = _PACKAGES.get(protocol)
+        hint = f"{package}: pip install {package}" if package else "another package"
+        raise MissingDependencyError(f"{protocol}:// needs {hint} ({error})") from error
+    except ValueError as error:
+        raise OptionError(f"{protocol}:// is no protocol that fsspec knows") from error
+
+
+def _http_timeout() -> Any:
+    """No limit on a whole response, which aiohttp would end after five minutes, but on a stall."""
+    from aiohttp import ClientTimeout
+
+    return ClientTimeout(
+        total=None, sock_connect=_SECONDS_TO_CONNECT, sock_read=_SECONDS_OF_SILENCE
+    )
