@@ -1,8 +1,4 @@
-"""The plain records that travel through the package.
-
-``Sample`` is one image of a folder, ``Record`` a sample encoded, ``TABLE_DTYPE`` its row in the
-pack's table, and ``KeyTable`` the names of all of them.
-"""
+"""The names of ten million samples in two arrays."""
 
 from __future__ import annotations
 
@@ -43,8 +39,10 @@ class KeyTable(Sequence[str]):
         return cls(np.frombuffer(offsets, np.int64), np.frombuffer(bytes(blob), np.uint8))
 
     def part(self, first: int, stop: int) -> KeyTable:
-        """The names ``first`` to ``stop`` − 1, copied: small when pickled."""
-        offsets = np.array(self.offsets[first : stop + 1])
+        """The names ``first`` to ``stop`` − 1, copied: small when pickled. None beyond the end."""
+        offsets = self.offsets[first : stop + 1]
+        if len(offsets) == 0:
+            return KeyTable.from_strings(())
         return KeyTable(offsets - offsets[0], np.array(self.blob[offsets[0] : offsets[-1]]))
 
     def __len__(self) -> int:

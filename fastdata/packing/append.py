@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 
 from typing_extensions import Self, Unpack
 
-from ..core import TARGET, parse_size
+from ..core import TARGET, hexdigest, parse_size
 from ..errors import OptionError, PackExistsError
 from ..images import EncodeSettings
 from ..sources import Findings, Item, Source, Stream, samples_of
@@ -135,8 +134,7 @@ class _ReclassedSource(Source):
 
     def digest(self) -> str:
         """See ``Source``."""
-        names = "\0".join([self.inner.digest(), *self.classes])
-        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+        return hexdigest([self.inner.digest(), *self.classes])
 
 
 def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Stream:
@@ -192,7 +190,7 @@ class _AppendRun(PackRun):
 
     def job(self) -> dict[str, Any]:
         """See ``PackRun``; it is about this state of the pack alone."""
-        return {**super().job(), "appends_to": _digest(self._old.manifest.to_bytes())}
+        return {**super().job(), "appends_to": hexdigest([self._old.manifest.to_bytes()])}
 
     def write_pack(
         self, work: Destination, parts: Iterator[ShardPart], rejected: list[Rejection]
@@ -226,7 +224,3 @@ class _AppendRun(PackRun):
     def publish(self, work: Destination) -> None:
         """Let the new pack take the place of the old one."""
         work.publish_over(self._old.manifest)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""What a packing run notes of itself, so that a later run can tell whether it wants the same."""
+"""Notes of a packing run about itself: whether a later one wants the same pack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOB, SOURCE, COMMIT = "job.json", "source.npz", "commit"
 
 
 class Commit(NamedTuple):
-    """What a run notes right before its pack appears.
+    """Note of a run right before its pack appears.
 
     ``manifest`` is the digest of the pack.json, ``job`` that of settings and listing, and ``parts``
     has the number of items and their digest for each shard.
@@ -64,7 +64,7 @@ def check_job(directory: Path, where: str, now: dict[str, Any], source: Source |
 def differences(
     directory: Path, where: str, now: dict[str, Any], source: Source | None
 ) -> list[str]:
-    """How a run differs from the one that has left its files; arguments as for ``check_job``.
+    """Differences between a run and the one that has left its files; arguments as ``check_job``.
 
     Raises:
         PackFormatError: the files are damaged.

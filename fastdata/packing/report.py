@@ -11,7 +11,7 @@ from ..sources import Findings
 from ..store import REJECTED, PartInfo, Rejection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackReport:
     """What packing did.
 

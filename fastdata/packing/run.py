@@ -86,8 +86,16 @@ class PackRun:
 
     def _nothing_to_do(self) -> PackReport:
         note = "an earlier run had completed it, and was stopped when it cleared up"
-        classes = len(self.source.classes)
-        return PackReport(self.destination.place.path, 0, classes, [], 0, 0, 0.0, notes=[note])
+        return PackReport(
+            path=self.destination.place.path,
+            images=0,
+            classes=len(self.source.classes),
+            rejections=[],
+            bytes_in=0,
+            bytes_out=0,
+            seconds=0.0,
+            notes=[note],
+        )
 
     def check_destination(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""

@@ -20,7 +20,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import cv2
@@ -32,7 +32,7 @@ from ..sources import Source
 from ..store import PartInfo, ShardPart, part_name, storage
 from .options import PackSettings
 from .workspace.lease import Upload
-from .write import Progress, Span, pack_source
+from .write import Progress, ShardSpan, pack_source
 
 # A task holds its samples' names and columns: about 100 bytes a sample, and more with annotations.
 # So many tasks keep the workers of a large cluster busy; so many bytes do not fill our memory.
@@ -59,6 +59,7 @@ class ShardTask:
     number: int
     source: Source
     settings: PackSettings
+    _: KW_ONLY
     versions: dict[str, str]
 
     def __call__(self) -> PartInfo:
@@ -84,7 +85,7 @@ class ShardTask:
     def _packed(
         self, work: Path, scratch: Path, progress: Progress, upload: Upload | None = None
     ) -> PartInfo:
-        todo = [(self.number, Span(0, len(self.source)))]
+        todo = [(self.number, ShardSpan(0, len(self.source)))]
         info = pack_source(work, self.source, todo, self.settings, 1, progress, scratch, upload)
         if info is None:
             raise PackingError("it has no samples")
@@ -127,6 +128,7 @@ class UploadTask(ShardTask):
         upload: takes it; ``work`` and ``scratch`` need not be seen there.
     """
 
+    _: KW_ONLY
     upload: Upload
 
     def _write(self) -> PartInfo:
@@ -180,7 +182,7 @@ def pack_by_executor(
     work: Path,
     scratch: Path,
     source: Source,
-    todo: list[tuple[int, Span]],
+    todo: list[tuple[int, ShardSpan]],
     settings: PackSettings,
     progress: Progress,
     upload: Upload | None = None,
@@ -201,12 +203,16 @@ def pack_by_executor(
         SourceError, PackingError: a task's own, or a worker was lost; the message has the shard.
         OptionError: the source cannot be pickled.
     """
-    here, flight = versions(settings), _Flight(progress)
+    here, flight = versions(settings), _TasksInFlight(progress)
     try:
         for number, span in todo:
             part = source.part(*span)
-            values = (str(work), str(scratch), number, part, settings, here)
-            task = ShardTask(*values) if upload is None else UploadTask(*values, upload)
+            values = (str(work), str(scratch), number, part, settings)
+            task = (
+                ShardTask(*values, versions=here)
+                if upload is None
+                else UploadTask(*values, versions=here, upload=upload)
+            )
             size = _pickled_size(task)
             while flight.is_full(size):
                 flight.settle()
@@ -236,7 +242,7 @@ def _submitted(executor: Executor, task: ShardTask) -> Future[PartInfo]:
         raise PackingError(f"the executor takes no more tasks: {error}") from error
 
 
-class _Flight:
+class _TasksInFlight:
     """The tasks that have been submitted and not been settled."""
 
     def __init__(self, progress: Progress) -> None:
@@ -245,7 +251,7 @@ class _Flight:
         self._bytes = 0
 
     def is_full(self, size: int) -> bool:
-        """Whether a task of so many bytes has to wait; a single one never has to."""
+        """True if a task of so many bytes has to wait; a single one never has to."""
         too_large = self._bytes + size > _MOST_BYTES
         return bool(self.pending) and (too_large or len(self.pending) >= _MOST_TASKS)
 
@@ -280,7 +286,7 @@ class _Flight:
             raise PackingError(f"shard {number}: {type(error).__name__}: {error}") from error
 
     def _broken(self) -> str:
-        """Which shard it may have been; a process pool that lost one worker gives up all tasks."""
+        """The shards it may have been; a process pool that lost one worker gives up all tasks."""
         done = ((future, number) for future, (number, _) in self.pending.items() if future.done())
         failed = ((future.cancelled() or future.exception(), number) for future, number in done)
         first, *more = sorted(n for error, n in failed if isinstance(error, BrokenExecutor))

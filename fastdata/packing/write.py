@@ -35,14 +35,14 @@ _LOT_BYTES, _LOT_SAMPLES = 256_000, 32
 _ESTIMATE_FROM = 16
 
 
-class Span(NamedTuple):
+class ShardSpan(NamedTuple):
     """The samples of a shard."""
 
     first: int
     stop: int
 
 
-def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -> list[Span]:
+def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -> list[ShardSpan]:
     """Cut samples into shards of at most ``shard_size`` bytes, or of one sample that is larger.
 
     A shard has 2^18 samples at most: their rows and names are in memory until it is complete.
@@ -57,7 +57,7 @@ def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -
     while first < len(sizes):
         stop = int(np.searchsorted(ends, base + shard_size, "right"))
         stop = min(max(stop, first + 1), first + MOST_SAMPLES)
-        spans.append(Span(first, stop))
+        spans.append(ShardSpan(first, stop))
         first, base = stop, float(ends[stop - 1])
     return spans
 
@@ -79,7 +79,7 @@ def expansion(source: Source, settings: PackSettings) -> float:
 def pack_source(
     work: Path,
     source: Source,
-    todo: list[tuple[int, Span]],
+    todo: list[tuple[int, ShardSpan]],
     settings: PackSettings,
     workers: int,
     progress: Progress,
@@ -145,7 +145,7 @@ class Lot(NamedTuple):
         return self.size * _PIXELS_BY_BYTE
 
 
-def _lots(todo: list[tuple[int, Span]], sizes: NDArray[np.int64]) -> Iterator[Lot]:
+def _lots(todo: list[tuple[int, ShardSpan]], sizes: NDArray[np.int64]) -> Iterator[Lot]:
     """Cut the spans of shards: handing each small image from thread to thread takes longer than
     encoding it."""
     for number, span in todo:

@@ -55,7 +55,7 @@ class ShardEntry:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The content of pack.json.
 

@@ -34,7 +34,7 @@ _ROW = tuple[int, ...]
 _SHARD_FILE = re.compile(r"shard-([0-9]{5,9})(\..+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartInfo:
     """Description of a part, by itself.
 

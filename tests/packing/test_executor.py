@@ -192,7 +192,7 @@ class TestTasks:
     @staticmethod
     def pickled(source: Source) -> int:
         settings = PackSettings(source.fields, EncodeSettings(), "lmdb", False)
-        task = ShardTask("/work", "/work/tmp", 0, source, settings, versions(settings))
+        task = ShardTask("/work", "/work/tmp", 0, source, settings, versions=versions(settings))
         return len(pickle.dumps(task))
 
     def test_a_task_does_not_grow_with_the_source(self, tmp_path: Path) -> None:
@@ -391,7 +391,9 @@ class TestFailures:
         class Idle(Executor):
             def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
                 future: Future[Any] = Future()
-                future.set_result(PartInfo("", 0, "", 0, 0, 0))
+                future.set_result(
+                    PartInfo(file="", bytes=0, sha256="", count=0, items=0, bytes_in=0)
+                )
                 return future
 
         with pytest.raises(PackingError, match=r"shard 0 was said to be complete.*same directory"):
@@ -417,7 +419,7 @@ def stray_task(dst: Path, source: Source, number: int = 0) -> ShardTask:
         (work / name).mkdir(parents=True, exist_ok=True)
     settings = PackSettings(source.fields, EncodeSettings(), "lmdb", False)
     scratch = str(work / "tmp-scratch")
-    return ShardTask(str(work), scratch, number, source, settings, versions(settings))
+    return ShardTask(str(work), scratch, number, source, settings, versions=versions(settings))
 
 
 class TestCopies:

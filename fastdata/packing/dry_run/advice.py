@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .looks import Look, median_size
+from .looks import SampleFacts, median_size
 
 _TINY, _SMALL, _HUGE = 48, 128, 700  # pixels of the shorter side
 _MUCH = 4.0
@@ -24,28 +24,24 @@ class Advice:
         return f"--encoding {self.encoding}{self.options and ' ' + self.options}: {self.reason}"
 
 
-class _Facts(NamedTuple):
+class _CommonFacts(NamedTuple):
     side: int  # shorter one of the median image
     jpeg: float  # share of the images
     fit: float  # share of the JPEGs that can be sliceable
     growth: Callable[[str], float]  # bytes in an encoding over those of the files
 
 
-def advise(looks: Sequence[Look]) -> list[Advice]:
-    """What suits these images, the best first; empty if nothing is known of them."""
+def advise(looks: Sequence[SampleFacts]) -> list[Advice]:
+    """Encodings that suit these images, the best first; none if nothing is known of them."""
     known = [look for look in looks if look.sizes]
     if not known:
         return []
     facts = _facts(known)
-    found = [rule for rule in map(_call(facts), _RULES) if rule is not None]
-    return [*found, _KEEP]
+    found = (rule(facts) for rule in _RULES)
+    return [*(advice for advice in found if advice is not None), _KEEP]
 
 
-def _call(facts: _Facts) -> Callable[[Callable[[_Facts], Advice | None]], Advice | None]:
-    return lambda rule: rule(facts)
-
-
-def _facts(known: list[Look]) -> _Facts:
+def _facts(known: list[SampleFacts]) -> _CommonFacts:
     jpegs = [look for look in known if look.format == "jpeg"]
     kept = sum(look.sizes["keep"] for look in known)
 
@@ -53,10 +49,10 @@ def _facts(known: list[Look]) -> _Facts:
         return sum(look.sizes[name] for look in known) / max(kept, 1)
 
     fit = sum(not look.unfit for look in jpegs) / max(len(jpegs), 1)
-    return _Facts(min(median_size(known)), len(jpegs) / len(known), fit, growth)
+    return _CommonFacts(min(median_size(known)), len(jpegs) / len(known), fit, growth)
 
 
-def _tiny(facts: _Facts) -> Advice | None:
+def _tiny(facts: _CommonFacts) -> Advice | None:
     if facts.side > _TINY:
         return None
     reason = (
@@ -66,14 +62,14 @@ def _tiny(facts: _Facts) -> Advice | None:
     return Advice("raw", "", reason)
 
 
-def _small(facts: _Facts) -> Advice | None:
+def _small(facts: _CommonFacts) -> Advice | None:
     if facts.side > _SMALL or facts.jpeg > 0.5:
         return None
     times = facts.growth("png")
     return Advice("png", "", f"small images stay exact, at {times:.1f} times the files' bytes")
 
 
-def _huge(facts: _Facts) -> Advice | None:
+def _huge(facts: _CommonFacts) -> Advice | None:
     if facts.side < _HUGE:
         return None
     times = facts.growth("jpeg, resize_short 256")
@@ -84,7 +80,7 @@ def _huge(facts: _Facts) -> Advice | None:
     return Advice("jpeg", "--resize-short 256", reason)
 
 
-def _sliceable(facts: _Facts) -> Advice | None:
+def _sliceable(facts: _CommonFacts) -> Advice | None:
     if facts.jpeg * facts.fit <= 0.5:
         return None
     share = f"{100 * facts.jpeg * facts.fit:.0f} % of the images are JPEGs that can be cut"
@@ -92,7 +88,7 @@ def _sliceable(facts: _Facts) -> Advice | None:
     return Advice("sliceable", "", f"{reason}, at {facts.growth('sliceable'):.2f} times the bytes")
 
 
-def _unfit(facts: _Facts) -> Advice | None:
+def _unfit(facts: _CommonFacts) -> Advice | None:
     if facts.jpeg <= 0.5 or facts.fit > 0.5 or facts.side <= _SMALL:
         return None
     times = facts.growth("jpeg")
@@ -103,7 +99,7 @@ def _unfit(facts: _Facts) -> Advice | None:
     return Advice("jpeg", "", reason)
 
 
-def _lossless(facts: _Facts) -> Advice | None:
+def _lossless(facts: _CommonFacts) -> Advice | None:
     if facts.jpeg > 0.5 or facts.side <= _SMALL:
         return None
     times = facts.growth("jpeg")

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ _SEED = 0
 
 
 @dataclass(slots=True)
-class Look:
-    """One sample.
+class SampleFacts:
+    """Facts about one sample.
 
     Attributes:
         key: its name.
@@ -64,6 +64,7 @@ class Look:
 
     key: str
     bytes_in: int = 0
+    _: KW_ONLY
     bad: str = ""
     record: int = 0
     seconds: float = 0.0
@@ -77,7 +78,7 @@ class Look:
 
 def look_at(
     count: int, item: Callable[[int], tuple[Item, int]], settings: PackSettings, budget: float
-) -> list[Look]:
+) -> list[SampleFacts]:
     """Look at up to 64 of ``count`` samples, the same each time, spread over all of them.
 
     Args:
@@ -87,7 +88,7 @@ def look_at(
         budget: seconds after which no more than four are begun.
     """
     places, deadline = _places(count), time.monotonic() + budget
-    looks: list[Look] = []
+    looks: list[SampleFacts] = []
     with quiet_opencv(), single_threaded_opencv:
         if places:
             _timed(*item(places[0]), settings)  # what is only slow the first time: imports, caches
@@ -106,7 +107,7 @@ def _places(count: int) -> list[int]:
     return [int(place) for place in rng.permutation(places)]
 
 
-def _look(item: Item, size: int, settings: PackSettings) -> Look:
+def _look(item: Item, size: int, settings: PackSettings) -> SampleFacts:
     look = _timed(item, size, settings)
     if not look.bad:
         name, kind = next(iter(settings.fields.items()))
@@ -115,19 +116,19 @@ def _look(item: Item, size: int, settings: PackSettings) -> Look:
     return look
 
 
-def _timed(item: Item, size: int, settings: PackSettings) -> Look:
+def _timed(item: Item, size: int, settings: PackSettings) -> SampleFacts:
     started = time.perf_counter()
     try:
         result = encoded(item, settings)
     except FastdataError as error:
-        return Look(item.key, size, bad=str(error))
+        return SampleFacts(item.key, size, bad=str(error))
     seconds = time.perf_counter() - started
     if isinstance(result, Bad):
-        return Look(item.key, size, bad=result.rejection.reason, seconds=seconds)
-    return Look(item.key, size, record=len(result.data), seconds=seconds)
+        return SampleFacts(item.key, size, bad=result.rejection.reason, seconds=seconds)
+    return SampleFacts(item.key, size, record=len(result.data), seconds=seconds)
 
 
-def _describe(look: Look, value: Any) -> None:
+def _describe(look: SampleFacts, value: Any) -> None:
     data = _plain(value)
     if isinstance(data, bytes):
         _describe_file(look, data)
@@ -149,7 +150,7 @@ def _plain(value: Any) -> bytes | Image:
     return value if isinstance(value, bytes) else pixels(value)
 
 
-def _describe_file(look: Look, data: bytes) -> None:
+def _describe_file(look: SampleFacts, data: bytes) -> None:
     try:
         header = probe(data)
     except DecodeError:
@@ -219,7 +220,7 @@ def total(values: Iterable[float], sizes: Sequence[int], count: int, size: int) 
     return Estimate(value, max(value - 2 * spread[best], 0.0), value + 2 * spread[best])
 
 
-def median_size(looks: Iterable[Look]) -> tuple[int, int]:
+def median_size(looks: Iterable[SampleFacts]) -> tuple[int, int]:
     """Median height and width; zeros if no size is known."""
     sizes = [(look.height, look.width) for look in looks if look.height]
     if not sizes:

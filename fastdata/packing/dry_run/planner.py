@@ -22,9 +22,9 @@ from ...store import storage as known_storage
 from ..options import PackOptions, PackSettings, checked_workers, usable
 from ..run import PackRun
 from ..workspace import LocalDestination
-from ..write import Span, expansion, plan_shards
+from ..write import ShardSpan, expansion, plan_shards
 from .advice import advise
-from .looks import CANDIDATES, Estimate, Look, look_at, total
+from .looks import CANDIDATES, Estimate, SampleFacts, look_at, total
 from .report import PackPlan
 
 _BUDGET = 3.0  # seconds for looking at samples
@@ -126,7 +126,7 @@ class _Planner:
             return self.source.item(index), self.sizes.item(index)
         return self.source.sample(index), 0
 
-    def _total(self, looks: list[Look], values: Sequence[float]) -> Estimate:
+    def _total(self, looks: list[SampleFacts], values: Sequence[float]) -> Estimate:
         return total(values, [look.bytes_in for look in looks], self.count, self.bytes_in)
 
     def _shards(self, records: Estimate) -> list[tuple[int, int]]:
@@ -140,7 +140,7 @@ class _Planner:
         """About the bytes that a record takes in a shard; a sample that is left out has none."""
         return self.storage.bytes_of(record) if record else 0
 
-    def _share(self, span: Span, records: Estimate) -> int:
+    def _share(self, span: ShardSpan, records: Estimate) -> int:
         if not self.bytes_in:
             return round(records.value * (span.stop - span.first) / self.count)
         return round(records.value * int(self.sizes[slice(*span)].sum()) / self.bytes_in)
@@ -152,7 +152,7 @@ class _Planner:
         keys = len(self.source.keys.blob) if isinstance(self.source, Source) else 8 * self.count
         return keys + self.count * (row + TABLE_DTYPE.itemsize + 8)
 
-    def _seconds(self, looks: list[Look]) -> Estimate:
+    def _seconds(self, looks: list[SampleFacts]) -> Estimate:
         alone = self._total(looks, [look.seconds for look in looks])
         seconds = alone.scaled(1 / min(self.workers, available_cores()))
         return Estimate(seconds.value, seconds.low / _DOUBT, seconds.high * _DOUBT)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .advice import Advice
-from .looks import Estimate, Look, counted, median_size
+from .looks import Estimate, SampleFacts, counted, median_size
 
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackPlan:
     """What packing would do, and what would come of it; ``print`` it, or read its attributes.
 
@@ -55,7 +55,7 @@ class PackPlan:
     encoding: dict[str, Any]
     shards: list[tuple[int, int]]
     shards_are_exact: bool
-    looks: list[Look]
+    looks: list[SampleFacts]
     bytes_out: Estimate
     seconds: Estimate
     workers: int
@@ -95,7 +95,7 @@ def _source(plan: PackPlan) -> Iterator[str]:
         yield f"note      {note}"
 
 
-def _images(looks: list[Look]) -> Iterator[str]:
+def _images(looks: list[SampleFacts]) -> Iterator[str]:
     good = [look for look in looks if not look.bad]
     yield f"looked at {len(looks)} of them: {_counts(counted(look.format for look in good))}"
     if any(look.height for look in good):

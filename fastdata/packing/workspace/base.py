@@ -192,7 +192,7 @@ class Destination(Closable):
 
     @abstractmethod
     def _note(self) -> bytes | None:
-        """What ``announce`` has written, if it is there."""
+        """The file that ``announce`` writes, if it is there."""
 
     @abstractmethod
     def _put_pack(self, new: Manifest, old: Manifest) -> None:

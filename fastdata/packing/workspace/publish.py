@@ -28,17 +28,17 @@ def check_directory(
     It may not lie inside of a source (unless ``inside``), nor contain one. Only a pack is ever
     overwritten, so that a slip cannot delete anything else.
     """
-    target = Path(os.path.realpath(dst))
+    final = Path(os.path.realpath(dst))
     real = {src: Path(os.path.realpath(src)) for src in sources}
     for src, source in real.items():
-        if target.is_relative_to(source) and not inside and not (overwrite and target == source):
+        if final.is_relative_to(source) and not inside and not (overwrite and final == source):
             raise OptionError(f"{dst} lies inside of {src}: choose another place")
     if not os.path.lexists(dst):
         return
     if not overwrite:
         raise PackExistsError(f"{dst} exists; choose another path{_or_overwrite(dst)}")
     for src, source in real.items():
-        if source.is_relative_to(target):
+        if source.is_relative_to(final):
             raise OptionError(f"{src} lies inside of {dst}, which overwriting would delete")
     _check_pack(dst)
 
@@ -87,7 +87,7 @@ def resumable_directory(dst: Path, job: str) -> Iterator[Path]:
             something else is in the way.
         PackingError: the file system refused, in the block or before or after it.
     """
-    target, partial, mark, lock = _names(dst)
+    final, partial, mark, lock = _names(dst)
     with _write_errors(dst, partial), _exclusive(lock, dst):
         known = mark.exists() and mark.read_text("utf-8").startswith(job)
         if os.path.lexists(partial) and not known:
@@ -101,23 +101,23 @@ def resumable_directory(dst: Path, job: str) -> Iterator[Path]:
             yield partial
             with mark.open("a", encoding="utf-8") as file:
                 file.write(_DONE)
-            _rename(partial, target)
+            _rename(partial, final)
         except FastdataError:
             shutil.rmtree(partial, ignore_errors=True)
             mark.unlink()
             raise
         mark.unlink()
-        fsync_directory(target.parent)
+        fsync_directory(final.parent)
 
 
 def was_finished(dst: Path, job: str) -> bool:
-    """Whether a run of the same job was stopped when ``dst`` had appeared.
+    """True if a run of the same job was stopped when ``dst`` had appeared.
 
     What it has left beside it is removed.
     """
-    target, partial, mark, lock = _names(dst)
+    final, partial, mark, lock = _names(dst)
     left = mark.exists() or lock.exists()
-    if not left or not target.is_dir() or os.path.lexists(partial):
+    if not left or not final.is_dir() or os.path.lexists(partial):
         return False
     with _exclusive(lock, dst):
         if not mark.exists() or not mark.read_text("utf-8").startswith(job + _DONE):
@@ -127,12 +127,12 @@ def was_finished(dst: Path, job: str) -> bool:
 
 
 def _names(dst: Path) -> tuple[Path, Path, Path, Path]:
-    """Where it appears, where it grows, what says which job that is, and the lock."""
-    target = Path(os.path.realpath(dst))
+    """Paths: of what appears, of what grows, of what says which job that is, and of the lock."""
+    final = Path(os.path.realpath(dst))
     partial, mark, lock = (
-        target.with_name(target.name + suffix) for suffix in (".partial", ".job", ".lock")
+        final.with_name(final.name + suffix) for suffix in (".partial", ".job", ".lock")
     )
-    return target, partial, mark, lock
+    return final, partial, mark, lock
 
 
 @contextmanager
@@ -163,25 +163,25 @@ def _write_errors(dst: Path, partial: Path) -> Iterator[None]:
         ) from error
 
 
-def replace_directory(new: Path, target: Path, old: Path, overwrite: bool) -> None:
-    """Rename ``new`` to ``target``; with ``overwrite``, delete what is there, by way of ``old``.
+def replace_directory(new: Path, final: Path, old: Path, overwrite: bool) -> None:
+    """Rename ``new`` to ``final``; with ``overwrite``, delete what is there, by way of ``old``.
 
-    Where the system can exchange two names in one step, ``target`` is there all the time. If it
+    Where the system can exchange two names in one step, ``final`` is there all the time. If it
     cannot, and is stopped between the two renames, ``old`` holds what was there.
 
     Raises:
-        PackExistsError: ``target`` exists, and ``overwrite`` is not set.
+        PackExistsError: ``final`` exists, and ``overwrite`` is not set.
     """
-    if not (overwrite and target.exists()):
-        _rename(new, target)
-    elif _exchange(new, target):
+    if not (overwrite and final.exists()):
+        _rename(new, final)
+    elif _exchange(new, final):
         os.rename(new, old)
     else:
-        os.rename(target, old)
+        os.rename(final, old)
         try:
-            _rename(new, target)
+            _rename(new, final)
         except BaseException:
-            os.rename(old, target)
+            os.rename(old, final)
             raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -196,10 +196,10 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
 
 
-def _rename(partial: Path, target: Path) -> None:
-    if os.path.lexists(target):  # an empty directory would be replaced without a word
-        raise PackExistsError(f"{target} has appeared meanwhile")
+def _rename(partial: Path, final: Path) -> None:
+    if os.path.lexists(final):  # an empty directory would be replaced without a word
+        raise PackExistsError(f"{final} has appeared meanwhile")
     try:
-        os.rename(partial, target)
+        os.rename(partial, final)
     except OSError as error:
-        raise PackExistsError(f"{target} has appeared meanwhile: {error}") from error
+        raise PackExistsError(f"{final} has appeared meanwhile: {error}") from error

@@ -53,7 +53,7 @@ class ArchiveSource(Source):
             paths=self.paths[low:high],
             classes=[],
             findings=Findings(),
-            keys=part_of_keys(self.keys, first, stop),
+            keys=self.keys.part(first, stop),
             sizes=self.sizes[first:stop],
             stamps=self.stamps[first:stop],
             archives=archives - low,
@@ -91,14 +91,6 @@ def relative_key(name: str) -> str | None:
         return None
     outside = path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name
     return None if outside else path.as_posix()
-
-
-def part_of_keys(keys: KeyTable, first: int, stop: int) -> KeyTable:
-    """The names ``first`` to ``stop`` − 1."""
-    offsets = keys.offsets[first : stop + 1]
-    if len(offsets) == 0:
-        return KeyTable.from_strings(())
-    return KeyTable(offsets - offsets[0], keys.blob[offsets[0] : offsets[-1]])
 
 
 def repeated_key(keys: KeyTable, archives: NDArray[np.int64] | None = None) -> int | None:

@@ -95,16 +95,10 @@ class PackedColumn:
         return os.path.join(self.root, self.rows[index])
 
     def part(self, first: int, stop: int) -> PackedColumn:
-        return PackedColumn(self.field, part_of_table(self.rows, first, stop), self.root)
+        return PackedColumn(self.field, self.rows.part(first, stop), self.root)
 
     def content(self) -> list[NDArray[Any]]:
         return [self.rows.offsets, self.rows.blob]
-
-
-def part_of_table(table: KeyTable, first: int, stop: int) -> KeyTable:
-    """Rows ``first`` to ``stop`` − 1, with only their own bytes behind them."""
-    offsets = table.offsets[first : stop + 1]
-    return KeyTable(offsets - offsets[0], table.blob[offsets[0] : offsets[-1]])
 
 
 class Rows:

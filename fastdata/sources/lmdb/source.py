@@ -22,7 +22,6 @@ from ..archives.base import (
     ArchiveSource,
     distinct_keys,
     numbered_classes,
-    part_of_keys,
     repeated_key,
     rows,
 )
@@ -114,7 +113,7 @@ class LmdbSource(ArchiveSource):
 
     def part(self, first: int, stop: int) -> Self:
         """As ``ArchiveSource.part``."""
-        keys = part_of_keys(self.value_keys, first, stop)
+        keys = self.value_keys.part(first, stop)
         return replace(super().part(first, stop), value_keys=keys)
 
 

@@ -101,7 +101,7 @@ class Storage(ABC):
 
     @abstractmethod
     def bytes_of(self, size: int) -> int:
-        """About the bytes that a record of ``size`` > 0 bytes takes in a shard."""
+        """The bytes, about, that a record of ``size`` > 0 bytes takes in a shard."""
 
     def library(self) -> Any:
         """The package.
