@@ -15,7 +15,6 @@ from ..images import EncodeSettings
 from ..sources import Findings, Item, Source, Stream, samples_of
 from ..store import (
     REJECTIONS,
-    Access,
     Manifest,
     PackReader,
     PartInfo,
@@ -28,6 +27,7 @@ from ..store import (
 from .options import (
     PackOptions,
     PackSettings,
+    access_of,
     check_executor,
     check_on_error,
     checked_workers,
@@ -67,7 +67,7 @@ def append(
     fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
     if fixed:
         raise OptionError(f"{fixed[0]} is determined by the pack that is appended to")
-    access = Access(storage_options=options.get("storage_options"))
+    access = access_of(options)
     reader = PackReader(path, access=access)
     manifest = reader.manifest
     check_on_error(options.get("on_error", "quarantine"))

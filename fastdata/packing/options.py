@@ -15,6 +15,7 @@ from ..errors import (
 )
 from ..images import EncodeSettings, jpeg
 from ..sources import Source, Stream
+from ..store import Access
 
 _ENCODING_OPTIONS = ("encoding", "resize_short", "max_side", "quality")
 
@@ -55,6 +56,11 @@ class PackOptions(TypedDict, total=False):
     on_error: Literal["quarantine", "fail"]
     quiet: bool
     storage_options: Mapping[str, Any] | None
+
+
+def access_of(options: PackOptions) -> Access:
+    """How packs behind URLs are reached."""
+    return Access(storage_options=options.get("storage_options"))
 
 
 def checked_workers(workers: int | None) -> int:

@@ -18,6 +18,7 @@ from ..store import storage as known_storage
 from .options import (
     PackOptions,
     PackSettings,
+    access_of,
     check_executor,
     check_on_error,
     checked_workers,
@@ -140,7 +141,7 @@ def pack_image_folder(
     Raises:
         FastdataError: as ``pack``.
     """
-    destination = destination_of(dst, Access(storage_options=options.get("storage_options")))
+    destination = destination_of(dst, access_of(options))
     if destination.published() is None:  # else the run itself looks at it
         destination.check_new([os.fspath(src)], options.get("overwrite", False), labels is not None)
     if flat and allow_empty:

@@ -14,8 +14,8 @@ from typing_extensions import Unpack
 
 from ..errors import EmptySourceError, OptionError, SourceError
 from ..sources import PackSource, read_npy
-from ..store import Access, PackReader
-from .options import _ENCODING_OPTIONS, PackOptions, _asks_for_encoding, encoding_options
+from ..store import PackReader
+from .options import _ENCODING_OPTIONS, PackOptions, _asks_for_encoding, access_of, encoding_options
 from .pack import pack
 from .report import PackReport
 
@@ -140,8 +140,7 @@ def _repack(
 
 
 def _opened(path: str | os.PathLike[str], options: PackOptions) -> PackReader:
-    access = Access(storage_options=options.get("storage_options"))
-    return PackReader(path, "first-read", access)
+    return PackReader(path, "first-read", access_of(options))
 
 
 def _encoding(before: dict[str, Any], options: PackOptions) -> dict[str, Any]:

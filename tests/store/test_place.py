@@ -195,6 +195,14 @@ class TestLocal(Writing):
         with pytest.raises(OptionError, match="three slashes"):
             open_place("file://host/path")
 
+    def test_a_link_leads_to_the_same_place(self, tmp_path: Path) -> None:
+        (tmp_path / "pack").mkdir()
+        (tmp_path / "link").symlink_to("pack")
+        place = open_place(tmp_path / "link")
+        assert place.path == place.directory == tmp_path / "link"
+        assert place.is_at(str(tmp_path / "pack"))
+        assert not place.is_at(str(tmp_path))
+
     def test_a_named_pipe_is_no_file(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(PackNotFoundError):
@@ -205,6 +213,13 @@ class TestMemory(Writing):
     @pytest.fixture
     def empty(self, tmp_path: Path) -> Place:
         return open_place(f"memory:/{tmp_path}/pack")
+
+    def test_a_url_is_no_directory(self) -> None:
+        place = open_place("memory://user:secret@there/pack/")
+        assert place.directory is None
+        assert place.path == "memory://…@there/pack"
+        assert open_place("memory://pack").is_at("memory://pack/")
+        assert not open_place("memory://pack").is_at("memory://other")
 
 
 class TestS3(Writing):

@@ -320,3 +320,10 @@ def test_a_random_order_that_cannot_be_cached_is_warned_about(
     wide = ShardShuffleSampler(dataset, window=9)
     with pytest.warns(UserWarning, match="window"):
         next(iter(DataLoaderX(dataset, 2, sampler=wide)))
+
+
+def test_options_of_access_show_no_password_and_are_for_urls(local: Path, tmp_path: Path) -> None:
+    access = Access(tmp_path / "none", "1 byte", {"secret": "hidden"})
+    assert "hidden" not in repr(access)
+    assert len(PackReader(local, access=access)) == SAMPLES
+    assert not (tmp_path / "none").exists()
