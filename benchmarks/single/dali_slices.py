@@ -31,10 +31,10 @@ WAYS = ("DALI", "DALI, uncut", "DataLoaderX")
 class Uncut(fastdata.PackedImageFolder):
     """A pack whose JPEGs nobody can cut, as if they had no index."""
 
-    def _encoded(
+    def encoded_image(
         self, index: int, record: memoryview | None = None, name: str = ""
     ) -> EncodedImage:
-        return super()._encoded(index, record, name)._replace(slice_index=0)
+        return super().encoded_image(index, record, name)._replace(slice_index=0)
 
 
 def loader_of(way: str, pack: Path, antialias: bool) -> Iterable[Any]:

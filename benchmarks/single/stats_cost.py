@@ -47,8 +47,7 @@ def samples(count: int) -> None:
     for _ in itertools.repeat(None, count):
         start = time.perf_counter()
         read = time.perf_counter()
-        clock.reading += read - start
-        clock.decoding += time.perf_counter() - read
+        clock.add(start, read)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What goes into a pipeline: encoded images, or parts of them, and their plans."""
+"""Input of a pipeline: encoded images, or parts of them, and their plans."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets import ImageDataset
-from ..errors import DecodeError, OptionError, PackFormatError, SampleError
+from ..datasets import ImageDataset, SampleReader
+from ..errors import OptionError
 from ..images import Box, EncodedImage, Plan, check_size, cut_slice, decode, probe, sniff
 from ..loader import Task
-from ..transforms import sample_generator
 from .graph import Graph
 
 Bytes = NDArray[np.uint8]
@@ -64,8 +63,9 @@ class Feeder:
 
     def _feed(self, task: Task) -> Feed:
         inputs, graph = [], None
+        reader, everything = self._dataset.sample_reader(), range(len(self._dataset))
         for i in task.indices:
-            one, pixels = self._input(range(len(self._dataset))[as_int(i)])
+            one, pixels = _input(reader, everything[as_int(i)])
             own = Graph.of(one.plan, pixels)
             graph = own if graph is None or graph == own else graph.merged(own)
             inputs.append(one)
@@ -74,23 +74,18 @@ class Feeder:
         _check_sizes(inputs)
         return Feed(task.number, inputs, graph)
 
-    def _input(self, index: int) -> tuple[Input, bool]:
-        dataset = self._dataset
-        rng = sample_generator(dataset.seed, dataset.epoch, index)
-        try:
-            image = _sized(dataset._encoded(index))
-            plan = dataset._pipeline.plan(*image.oriented_size, rng)
-            if plan is None:
-                plan = Plan.whole(*image.oriented_size)
-            return Input(index, *_needed(image, plan)), image.raw
-        except OptionError:
-            raise
-        except (DecodeError, PackFormatError, OSError, ValueError) as error:
-            message = f"{dataset.root}: {dataset._describe(index)}: {error}"
-            raise SampleError(message) from error
+
+def _input(reader: SampleReader, index: int) -> tuple[Input, bool]:
+    """A sample, and whether it is pixels, not a file."""
+    with reader.naming(index):
+        image = _with_size(reader.read(index))
+        plan = reader.plan(index, image)[0]
+        if plan is None:
+            plan = Plan.whole(*image.oriented_size)
+        return Input(index, *_needed_part(image, plan)), image.raw
 
 
-def _needed(image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
+def _needed_part(image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
     """The bytes that a plan needs, and the plan for these."""
     box = plan.first.box
     if image.raw:
@@ -106,7 +101,7 @@ def _needed(image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
     return np.frombuffer(image.data, np.uint8), plan
 
 
-def _sized(image: EncodedImage) -> EncodedImage:
+def _with_size(image: EncodedImage) -> EncodedImage:
     """The image with its size, which DALI's graph needs before anything is decoded."""
     if image.height:
         return image

@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
     @classmethod
     def of(cls, plan: Plan) -> Step:
-        """What this plan needs, without those before it."""
+        """The operators that this plan needs, without those before it."""
         before, padding = plan.before, plan.padding
         return cls(
             box=before is not None and plan.box != (0, 0, before.height, before.width),
@@ -56,7 +56,7 @@ class Step(NamedTuple):
         )
 
     def merged(self, other: Step) -> Step:
-        """What serves both."""
+        """The operators that serve both."""
         return Step(
             self.box or other.box,
             _agreed("interpolation and antialias", self.resize, other.resize),
@@ -67,7 +67,7 @@ class Step(NamedTuple):
 
     @property
     def arguments(self) -> list[Argument]:
-        """What each sample's plan gives to these operators, in the order in which they take it."""
+        """Readings of a sample's plan for these operators, in the order in which they take them."""
         return [
             *([_box_start, _box_shape] if self.box else []),
             *([_size] if self.resize else []),
@@ -93,7 +93,7 @@ class Step(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """What a pipeline is built from: a step for each plan of the longest chain.
+    """Blueprint of a pipeline: a step for each plan of the longest chain.
 
     ``pixels`` says that HWC pixels come in, cut to the first plan's box already, not files.
     """

@@ -14,7 +14,7 @@ from ..datasets import ImageDataset, PackedDataset, PackedImageFolder, Transform
 from ..errors import OptionError
 from ..images import Plan
 from ..loader import CUDAPrefetcher, DataLoaderX, Progress
-from ..transforms import ELEMENTWISE, Pipeline, sample_generator
+from ..transforms import ELEMENTWISE, SplitTransform, sample_generator
 from .graph import Graph
 from .installed import dali
 from .runner import Settings
@@ -139,8 +139,8 @@ def _as_dataset(given: Any, transform: Transform | None, seed: int | None) -> Im
 
 def _check_transform(dataset: Any) -> None:
     """OptionError for what DALI cannot do, so far as the transform alone tells."""
-    pipeline: Pipeline = dataset._pipeline
-    for step in pipeline.rest:
+    split: SplitTransform = dataset.sample_reader().split
+    for step in split.rest:
         if type(step) not in ELEMENTWISE:
             raise OptionError(
                 f"DALI cannot run {step!r}: only geometric transforms at the head, then ToTensor "
@@ -149,7 +149,7 @@ def _check_transform(dataset: Any) -> None:
     if dataset.decode_scale is not None:
         raise OptionError("DALI decodes at full size only: use decode_scale=None, or DataLoaderX")
     try:
-        plan = pipeline.plan(_TRIAL, _TRIAL, sample_generator(0, 0, 0))
+        plan = split.plan(_TRIAL, _TRIAL, sample_generator(0, 0, 0))
     except ValueError:  # of an image that does not suit it
         return
     Graph.of(plan or Plan.whole(1, 1))

@@ -18,7 +18,7 @@ from .installed import dali
 
 
 class Settings(NamedTuple):
-    """What all pipelines of a loader have in common; ``ahead`` is the number of batches."""
+    """Options that all pipelines of a loader have in common; ``ahead`` is a number of batches."""
 
     device: torch.device
     threads: int
@@ -67,12 +67,12 @@ class Runner:
         self.broken = False
         self._settings = settings
         self._pull = _Pull(graph, size, self.flights)
-        self._pipeline = _built(graph, size, settings, self._pull)
+        self._pipeline = _built_pipeline(graph, size, settings, self._pull)
         _living.add(self)
 
     @property
     def ready(self) -> int:
-        """How many batches it has in the making, or made."""
+        """Number of batches that it has in the making, or made."""
         return len(self.flights)
 
     def run(self, feeds: Feeds) -> Iterator[tuple[Feed, torch.Tensor]]:
@@ -86,7 +86,7 @@ class Runner:
         self._pipeline.schedule_run()
         while self.flights:
             self.broken = True  # unless this returns
-            batch = self._taken()
+            batch = self._taken_batch()
             self.broken = False
             feed = self.flights.popleft()
             if not lazy:
@@ -106,7 +106,7 @@ class Runner:
         self.flights.clear()
         self._pipeline.reset()
 
-    def _taken(self) -> torch.Tensor:
+    def _taken_batch(self) -> torch.Tensor:
         if self._settings.device.type == "cpu":
             # DALI's outputs own their memory (executor "dynamic"): it is not written to again
             # while a tensor refers to it.
@@ -122,7 +122,7 @@ class Runner:
 
 
 def suits(graph: Graph, size: int, feed: Feed) -> bool:
-    """Whether a pipeline of that graph and size can run a feed."""
+    """True if a pipeline of that graph and size can run a feed."""
     if feed.error is not None or len(feed.inputs) > size or feed.graph.pixels != graph.pixels:
         return False
     return feed.graph == graph or merged(graph, feed.graph) == graph
@@ -137,7 +137,7 @@ def merged(one: Graph, other: Graph) -> Graph | None:
 
 
 class _Pull:
-    """What the pipeline calls for each batch; it refers to no runner, which would be a cycle."""
+    """Source of the pipeline, called for each batch; it refers to no runner: that were a cycle."""
 
     def __init__(self, graph: Graph, size: int, flights: deque[Feed]) -> None:
         self._graph = graph
@@ -154,7 +154,7 @@ class _Pull:
         return [[one.data for one in feed.inputs], *values]
 
 
-def _built(graph: Graph, size: int, settings: Settings, source: Callable[[], Any]) -> Any:
+def _built_pipeline(graph: Graph, size: int, settings: Settings, source: Callable[[], Any]) -> Any:
     on_gpu = settings.device.type == "cuda"
     pipeline = dali(".pipeline").Pipeline(
         batch_size=size,

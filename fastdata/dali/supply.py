@@ -37,10 +37,10 @@ class DALISupply:
         # with them the order, are those of DataLoaderX.
         torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
         feeds = Feeder(loader.dataset).feeds(iter(self._indices))
-        return self._deliveries(loader.dataset, _ahead(feeds, loader.prefetch_batches))
+        return self._deliveries(loader.dataset, _feeds_ahead(feeds, loader.prefetch_batches))
 
     def ready(self) -> int:
-        """How many batches DALI has, or is making, that the consumer has not asked for yet."""
+        """Number of batches that DALI has, or is making, and nobody has asked for yet."""
         return 0 if self._running is None else self._running.ready
 
     def explainer(
@@ -58,15 +58,15 @@ class DALISupply:
                     feeds.take()
                     yield Delivery(None, feed.number, error=feed.error)
                     continue
-                runner = self._running = self._suitable(runner, feed)
+                runner = self._running = self._suitable_runner(runner, feed)
                 del feed  # DALI copies what it is fed
                 yield from self._run(runner, feeds, dataset)
             feeds.check()
         finally:
             getattr(source, "close", lambda: None)()
-            self._idle = _drained(runner)
+            self._idle = _drained_runner(runner)
 
-    def _suitable(self, runner: Runner | None, feed: Feed) -> Runner:
+    def _suitable_runner(self, runner: Runner | None, feed: Feed) -> Runner:
         """The runner, if it can run the feed, or else a new one, for that feed, too."""
         if runner is None or runner.broken:
             return Runner(feed.graph, len(feed.inputs), self._settings)
@@ -76,7 +76,7 @@ class DALISupply:
         return Runner(graph, max(runner.size, len(feed.inputs)), self._settings)
 
     def _run(self, runner: Runner, feeds: Feeds, dataset: ImageDataset) -> Iterator[Delivery]:
-        """What the runner can deliver, and where it breaks, the reason."""
+        """Deliveries of the runner, and where it breaks, the reason."""
         try:
             for feed, images in runner.run(feeds):
                 yield _delivery(dataset, feed, images)
@@ -88,10 +88,10 @@ class DALISupply:
             failed, *others = runner.flights
             feeds.give_back(others)
             reason = error
-        yield Delivery(None, failed.number, error=self._explained(dataset, failed, reason))
+        yield Delivery(None, failed.number, error=self._failed_sample(dataset, failed, reason))
 
-    def _explained(self, dataset: ImageDataset, feed: Feed, error: RuntimeError) -> SampleError:
-        """DALI tells of a batch that it has failed: find the sample."""
+    def _failed_sample(self, dataset: ImageDataset, feed: Feed, error: RuntimeError) -> SampleError:
+        """The error of the sample for which DALI, as it says, has failed in a batch."""
         settings = self._settings._replace(ahead=0)
         for one in feed.inputs:
             alone = Feed(feed.number, [one], feed.graph)
@@ -99,12 +99,11 @@ class DALISupply:
                 for _ in Runner(feed.graph, 1, settings).run(Feeds(iter([alone]))):
                     pass
             except RuntimeError as own:
-                place = f"{dataset.root}: {dataset._describe(one.sample)}"
-                return SampleError(f"{place}: {_reason(one, own)}")
+                return dataset.sample_error(one.sample, _reason(one, own))
         return SampleError(f"{dataset.root}: DALI failed in batch {feed.number}: {error}")
 
 
-def _ahead(feeds: Iterator[Feed], count: int) -> Iterator[Feed]:
+def _feeds_ahead(feeds: Iterator[Feed], count: int) -> Iterator[Feed]:
     if count == 0:
         yield from feeds
         return
@@ -119,18 +118,18 @@ def _ahead(feeds: Iterator[Feed], count: int) -> Iterator[Feed]:
 def _delivery(dataset: ImageDataset, feed: Feed, images: torch.Tensor) -> Delivery:
     delivery = Delivery(None, feed.number)
     delivery.seconds = {"dataset": feed.seconds, "reading": feed.seconds}
-    pipeline = dataset._pipeline
+    split = dataset.sample_reader().split
     try:
-        if pipeline.head or pipeline.rest:
-            images = pipeline.finish_batch(images.permute(0, 3, 1, 2))
-        targets = default_collate([dataset._target(one.sample) for one in feed.inputs])
+        if split.head or split.rest:
+            images = split.finish_batch(images.permute(0, 3, 1, 2))
+        targets = default_collate([dataset.target_of(one.sample) for one in feed.inputs])
         delivery.batch = [images, targets]
     except Exception as error:  # of a target_transform; the batches behind it can still be made
         delivery.error = error
     return delivery
 
 
-def _drained(runner: Runner | None) -> Runner | None:
+def _drained_runner(runner: Runner | None) -> Runner | None:
     """The runner when nothing runs in it any more, or None if it is broken."""
     if runner is None or runner.broken or sys.is_finalizing():  # DALI has ended its pipelines then
         return None

@@ -2,11 +2,12 @@ from .base import ImageDataset as ImageDataset
 from .base import Transform as Transform
 from .base import image_datasets as image_datasets
 from .batch import BatchBuffer as BatchBuffer
-from .batch import SampleBatch as SampleBatch
 from .batch import collate as collate
 from .batch import pinned_batches as pinned_batches
+from .batch import row_for as row_for
 from .clock import timed as timed
 from .fields import PackedDataset as PackedDataset
 from .folder import ImageFolder as ImageFolder
 from .packed import PackDataset as PackDataset
 from .packed import PackedImageFolder as PackedImageFolder
+from .reading import SampleReader as SampleReader

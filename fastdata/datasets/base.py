@@ -1,9 +1,8 @@
-"""What a map-style dataset of images does, wherever its images come from."""
+"""Base of the map-style datasets of images, wherever these come from."""
 
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from operator import index as as_int
@@ -15,21 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..core import KeyTable
-from ..errors import DecodeError, OptionError, PackFormatError, SampleError
-from ..images import (
-    EncodedImage,
-    Image,
-    Plan,
-    choose_decoder,
-    decode,
-    decode_whole,
-    execute,
-    resample,
-)
-from ..transforms import Generator, Pipeline, as_chw, sample_generator
-from .batch import BatchBuffer, SampleBatch
-from .clock import clock
-from .worker import EPOCH, SEED, SharedNumbers, enter_worker, this_worker
+from ..errors import OptionError, PackFormatError, SampleError
+from ..images import EncodedImage, choose_decoder, decode_whole, resample
+from ..transforms import SplitTransform
+from .batch import BatchBuffer
+from .reading import Reading, SampleReader
+from .worker import EPOCH, SEED, SharedNumbers, enter_worker
 
 Transform = Callable[[Any], Any]
 
@@ -58,7 +48,7 @@ class SampleList(Sequence[tuple[str, int]]):
 
 
 class ImageDataset(Dataset[tuple[Any, Any]], ABC):
-    """What both datasets share: transforms, randomness, epochs and batches.
+    """Transforms, randomness, epochs and batches of a dataset of images.
 
     ``ds[i]`` is ``(image, target)``. Without a transform the image is an HWC uint8 RGB ndarray in
     memory of its own; with a geometric transform it is a CHW uint8 tensor, cropped and resized
@@ -78,18 +68,14 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         transform: Transform | None,
         target_transform: Transform | None,
         seed: int | None,
-        apply_exif_orientation: bool,
-        decode_scale: str | None,
-        decoder: str,
+        reading: Reading,
     ) -> None:
         self.root = os.fspath(root)
         self.target_transform = target_transform
         self.transform = transform
-        self.apply_exif_orientation = apply_exif_orientation
-        if decode_scale not in (None, "auto"):
-            raise OptionError(f"decode_scale must be None or 'auto', got {decode_scale!r}")
-        self.decode_scale = decode_scale
-        self.decoder = choose_decoder(decoder, decode_whole)
+        self.apply_exif_orientation = reading.apply_exif_orientation
+        self.decode_scale = reading.decode_scale
+        self.decoder = choose_decoder(reading.decoder, decode_whole)
         self._shared = SharedNumbers()
         self.seed = int(torch.randint(2**63 - 1, ()).item()) if seed is None else int(seed)
         self._epoch_is_new = True
@@ -110,12 +96,12 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         """The samples' classes by index, read-only; −1 where there is none."""
 
     @abstractmethod
-    def _encoded(self, index: int) -> EncodedImage:
-        """The undecoded image of sample ``index``."""
+    def encoded_image(self, index: int) -> EncodedImage:
+        """The undecoded image of sample ``index``, which is not negative."""
 
     def _prepare(self) -> None:
         """Load what workers should not have to load, or even to compile, each for itself."""
-        steps = self._pipeline.head
+        steps = self._split.head
         if any(getattr(step, "interpolation", "nearest") != "nearest" for step in steps):
             resample.available()
 
@@ -142,7 +128,7 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
     @transform.setter
     def transform(self, transform: Transform | None) -> None:
         self._transform = transform
-        self._pipeline = Pipeline.of(transform)
+        self._split = SplitTransform.of(transform)
 
     @property
     def seed(self) -> int:
@@ -176,74 +162,42 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
 
     @property
     def background_safe(self) -> bool:
-        """Whether reading in another thread changes nothing: no foreign code, no global RNG."""
-        return self._pipeline.own and self.target_transform is None
+        """True if another thread may read as well: no foreign code, no global RNG."""
+        return self._split.own and self.target_transform is None
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
-        enter_worker()
         i = range(len(self))[index]  # negative indices, and IndexError past either end
-        rng = sample_generator(self.seed, self.epoch, i)
-        image: Any = self._read(i, rng)
-        if self._pipeline.head:
-            image = as_chw(image)
-        return self._pipeline.finish(image, rng), self._target(i)
+        reader = self.sample_reader()
+        return reader.finish(*reader.load(i)), self.target_of(i)
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, Any]]:
         """The samples at ``indices``; where images share a size, as a ``SampleBatch``."""
-        pipeline = self._pipeline
-        if not pipeline.head:
+        if not self._split.head:
             return [self[i] for i in indices]
-        enter_worker()
-        everything, elementwise = range(len(self)), pipeline.elementwise
-        seed, epoch = self.seed, self.epoch
-        buffer = BatchBuffer(len(indices))
+        reader, buffer = self.sample_reader(), BatchBuffer(len(indices))
+        everything, by_batch = range(len(self)), reader.split.by_batch
         images: list[Any] = []
         targets = []
         for row, i in enumerate(everything[index] for index in indices):
-            rng = sample_generator(seed, epoch, i)
-            image = self._read(i, rng, buffer, row)
-            images.append(image if elementwise else pipeline.finish(as_chw(image), rng))
-            targets.append(self._target(i))
-        if elementwise and buffer.full:
-            return SampleBatch(pipeline.finish_batch(buffer.images()), targets)
-        if elementwise:
-            images = [pipeline.finish_batch(as_chw(image)) for image in images]
-        return list(zip(images, targets, strict=True))
+            pixels, generator = reader.load(i, buffer, row)
+            images.append(pixels if by_batch else reader.finish(pixels, generator))
+            targets.append(self.target_of(i))
+        return reader.samples(images, targets, buffer)
 
-    def _read(
-        self, index: int, rng: Generator, buffer: BatchBuffer | None = None, row: int = 0
-    ) -> Image:
-        self._shared.reading[this_worker.slot] = index
-        start = time.perf_counter()
-        try:
-            encoded = self._encoded(index)
-            read = time.perf_counter()
-            image = self._rendered(encoded, rng, buffer, row)
-            clock.reading += read - start
-            clock.decoding += time.perf_counter() - read
-            return image
-        except (DecodeError, PackFormatError, OSError, ValueError) as error:
-            raise SampleError(f"{self.root}: {self._describe(index)}: {error}") from error
-
-    def _rendered(
-        self, encoded: EncodedImage, rng: Generator, buffer: BatchBuffer | None, row: int
-    ) -> Image:
-        if encoded.height:
-            plan = self._pipeline.plan(*encoded.oriented_size, rng)
-            out, reduce = _row(buffer, row, plan), self.decode_scale is not None
-            return decode(encoded, plan, out=out, reduce=reduce, decoder=self.decoder)
-        pixels = decode(encoded, decoder=self.decoder)  # only decoding tells the size
-        plan = self._pipeline.plan(pixels.shape[0], pixels.shape[1], rng)
-        return execute(pixels, plan, out=_row(buffer, row, plan))
+    def sample_reader(self) -> SampleReader:
+        """Reads samples step by step, with the transform, seed and epoch of this moment."""
+        enter_worker()
+        return SampleReader(self, self._split, self._shared.reading)
 
     def reading(self, worker: int) -> int:
         """The sample that process ``worker`` began to read last, −1 before the first."""
         return int(self._shared.reading[worker])
 
-    def _target(self, index: int) -> Any:
+    def target_of(self, index: int) -> Any:
+        """The target of sample ``index``, as ``target_transform`` makes it."""
         target = int(self.targets[index])
         return target if self.target_transform is None else self.target_transform(target)
 
@@ -254,8 +208,9 @@ class ImageDataset(Dataset[tuple[Any, Any]], ABC):
         except PackFormatError:
             return "its key is damaged"
 
-    def _describe(self, index: int) -> str:
-        return f"sample {index} ({self.key_of(index)})"
+    def sample_error(self, index: int, reason: object) -> SampleError:
+        """The error that says why a sample cannot be had, and which one it is."""
+        return SampleError(f"{self.root}: sample {index} ({self.key_of(index)}): {reason}")
 
     def __repr__(self) -> str:
         return (
@@ -277,7 +232,3 @@ def _image_datasets(dataset: Any) -> Iterator[ImageDataset]:
     for part in inner if isinstance(inner, (list, tuple)) else ():
         if part is not None and part is not dataset:
             yield from _image_datasets(part)
-
-
-def _row(buffer: BatchBuffer | None, row: int, plan: Plan | None) -> Image | None:
-    return buffer.row(row, plan.height, plan.width) if buffer is not None and plan else None

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate, get_worker_info
 
 from ..core import Field
 from ..errors import SharedMemoryError
-from ..images import Image
+from ..images import Image, Plan
 
 
 class SampleBatch(list[Any]):
@@ -126,7 +126,7 @@ class BatchBuffer:
 
     @property
     def full(self) -> bool:
-        """Whether every row was of the same size and has been handed out."""
+        """True when every row has been handed out, all of one size."""
         return self._used == self._rows
 
     def images(self) -> torch.Tensor:
@@ -134,6 +134,11 @@ class BatchBuffer:
         if self._tensor is None:
             raise ValueError("no row has been asked for yet")
         return self._tensor.permute(0, 3, 1, 2)
+
+
+def row_for(buffer: BatchBuffer | None, row: int, plan: Plan | None) -> Image | None:
+    """The row that the result of a plan can be written into; None where there is none."""
+    return buffer.row(row, plan.height, plan.width) if buffer is not None and plan else None
 
 
 class _Memory(threading.local):

@@ -6,21 +6,28 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from operator import index as as_int
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 import torch
 
 from ..core import Field
-from ..errors import DecodeError, OptionError, PackFormatError, SampleError
-from ..images import DecoderName, Image, Plan, decode, decode_mask, orient_boxes, transform_boxes
+from ..errors import DecodeError, OptionError
+from ..images import (
+    DecoderName,
+    EncodedImage,
+    Plan,
+    decode_mask,
+    orient_boxes,
+    transform_boxes,
+)
 from ..store import Access
-from ..transforms import as_chw, sample_generator
+from ..transforms import Generator, as_chw
 from .base import Transform
-from .batch import BatchBuffer, FieldBatch, FieldSample
+from .batch import BatchBuffer, FieldBatch, FieldSample, row_for
 from .clock import clock
 from .packed import PackDataset
-from .worker import enter_worker, this_worker
+from .reading import Reading, SampleReader
 
 _EXTRA = ("key", "index")
 
@@ -87,11 +94,8 @@ class PackedDataset(PackDataset):
             transform,
             None,
             seed,
-            apply_exif_orientation,
-            decode_scale,
-            decoder,
-            verify,
-            Access(cache_dir, cache_limit, storage_options),
+            Reading(apply_exif_orientation, decode_scale, decoder, verify),
+            access=Access(cache_dir, cache_limit, storage_options),
         )
         known = self.pack.fields
         self._names = list(known) if fields is None else list(fields)
@@ -101,102 +105,95 @@ class PackedDataset(PackDataset):
         self.fields: dict[str, Field] = {n: known[n] for n in self._names if n in known}
 
     def __getitem__(self, index: SupportsIndex) -> Any:
-        enter_worker()
         i = range(len(self))[as_int(index)]  # negative indices, and IndexError past either end
-        return self._read_fields(i)
+        return self._load_fields(self.sample_reader(), i)
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> FieldBatch:
         """The samples at ``indices``; images that share a size are rows of one batch."""
-        enter_worker()
-        everything, fused = range(len(self)), self._fused_image()
+        reader = self.sample_reader()
+        split, everything, fused = reader.split, range(len(self)), self._fused_image()
         buffer = BatchBuffer(len(indices)) if fused is not None else None
         samples = [
-            self._read_fields(everything[as_int(index)], buffer, row)
+            self._load_fields(reader, everything[as_int(index)], buffer, row)
             for row, index in enumerate(indices)
         ]
         images = None
         if fused is not None and buffer is not None and buffer.full:
-            images = self._pipeline.finish_batch(buffer.images())
+            images = split.finish_batch(buffer.images())
             for sample, image in zip(samples, images, strict=True):
                 sample[fused] = image
         elif fused is not None:
             for sample in samples:
-                sample[fused] = self._pipeline.finish_batch(as_chw(sample[fused]))
+                sample[fused] = split.finish_batch(as_chw(sample[fused]))
         return FieldBatch(samples, self.fields, fused, images)
 
     def _fused_image(self) -> str | None:
         """The image field that is decoded into rows of the batch, if that can be done."""
-        pipeline, name = self._pipeline, self.pack.image_name
-        fits = pipeline.head and pipeline.elementwise and name in self.fields
-        return name if fits else None
+        name = self.pack.image_name
+        return name if name in self.fields and self._split.by_batch else None
 
-    def _read_fields(
-        self, index: int, buffer: BatchBuffer | None = None, row: int = 0
+    def _load_fields(
+        self, reader: SampleReader, index: int, buffer: BatchBuffer | None = None, row: int = 0
     ) -> FieldSample:
-        self._shared.reading[this_worker.slot] = index
+        """A sample; its first image, if there is a ``buffer``, is its ``row`` and not finished."""
         start = time.perf_counter()
-        try:
+        with reader.naming(index):
             record = self.pack.read(index)
             read = time.perf_counter()
-            sample = self._decoded(index, record, buffer, row)
-            clock.reading += read - start
-            clock.decoding += time.perf_counter() - read
-            return sample
-        except (DecodeError, PackFormatError, OSError, ValueError) as error:
-            raise SampleError(f"{self.root}: {self._describe(index)}: {error}") from error
-
-    def _decoded(
-        self, index: int, record: memoryview, buffer: BatchBuffer | None, row: int
-    ) -> FieldSample:
-        rng = sample_generator(self.seed, self.epoch, index)
-        first = self._encoded(index, record)
-        plan = self._pipeline.plan(*first.oriented_size, rng)
-        sample = FieldSample(self.fields)
-        for name in self._names:
-            field = self.fields.get(name)
-            if field is None:
-                sample[name] = self.keys[index] if name == "key" else index
-            elif field.kind == "image":
+            first = self.encoded_image(index, record)
+            plan, generator = reader.plan(index, first)
+            loaded = _Loaded(index, record, first, plan, generator)
+            sample = FieldSample(self.fields)
+            for name in self._names:
                 shared = buffer if name == self.pack.image_name else None
-                out = shared.row(row, plan.height, plan.width) if shared and plan else None
-                image = self._image_of(index, name, record, plan, out)
-                sample[name] = image if shared else self._finished(image, rng)
-            elif field.kind == "mask":
-                sample[name] = self._mask_of(index, name, record, first.orientation, plan)
-            elif field.kind == "boxes":
-                boxes = self.pack.value(index, name, record)
-                boxes = orient_boxes(boxes, first.orientation, first.height, first.width)
-                sample[name] = boxes if plan is None else _tensor(transform_boxes(boxes, plan))
-            else:
-                value = self.pack.value(index, name, record)
-                is_array = field.kind == "array" and plan is not None
-                sample[name] = _tensor(value) if is_array else value
+                sample[name] = self._value(reader, loaded, name, shared, row)
+            clock.add(start, read)
         return sample
 
-    def _finished(self, image: Image, rng: Any) -> Any:
-        return self._pipeline.finish(as_chw(image) if self._pipeline.head else image, rng)
-
-    def _image_of(
-        self, index: int, name: str, record: memoryview, plan: Plan | None, out: Image | None
-    ) -> Image:
-        encoded = self._encoded(index, record, name)
-        if plan is not None and name != self.pack.image_name:
-            first = self._encoded(index, record)
-            if encoded.oriented_size != first.oriented_size:
-                raise DecodeError(
-                    f"field {name!r} is {encoded.oriented_size}, its first image "
-                    f"{first.oriented_size}: one crop cannot suit both"
-                )
-        reduce = self.decode_scale is not None
-        return decode(encoded, plan, out=out, reduce=reduce, decoder=self.decoder)
-
-    def _mask_of(
-        self, index: int, name: str, record: memoryview, orientation: int, plan: Plan | None
+    def _value(
+        self, reader: SampleReader, one: _Loaded, name: str, shared: BatchBuffer | None, row: int
     ) -> Any:
-        row = self.pack.columns[name][index]
-        data = self.pack.read_field(index, name, record)
-        mask = decode_mask(data, int(row["height"]), int(row["width"]), orientation, plan)
-        return mask if plan is None else _tensor(mask)
+        field = self.fields.get(name)
+        if field is None:
+            return self.keys[one.number] if name == "key" else one.number
+        if field.kind == "image":
+            image = reader.pixels(self._image(one, name), one.plan, row_for(shared, row, one.plan))
+            return image if shared else reader.finish(image, one.generator)
+        if field.kind == "mask":
+            return self._mask(one, name)
+        value = self.pack.value(one.number, name, one.record)
+        if field.kind == "boxes":
+            value = orient_boxes(value, one.first.orientation, one.first.height, one.first.width)
+            return value if one.plan is None else _tensor(transform_boxes(value, one.plan))
+        return _tensor(value) if field.kind == "array" and one.plan is not None else value
+
+    def _image(self, one: _Loaded, name: str) -> EncodedImage:
+        if name == self.pack.image_name:
+            return one.first
+        encoded = self.encoded_image(one.number, one.record, name)
+        if one.plan is not None and encoded.oriented_size != one.first.oriented_size:
+            raise DecodeError(
+                f"field {name!r} is {encoded.oriented_size}, its first image "
+                f"{one.first.oriented_size}: one crop cannot suit both"
+            )
+        return encoded
+
+    def _mask(self, one: _Loaded, name: str) -> Any:
+        row = self.pack.columns[name][one.number]
+        data = self.pack.read_field(one.number, name, one.record)
+        size = int(row["height"]), int(row["width"])
+        mask = decode_mask(data, *size, one.first.orientation, one.plan)
+        return mask if one.plan is None else _tensor(mask)
+
+
+class _Loaded(NamedTuple):
+    """A sample's record, its first image, and what all its fields share: a plan, a generator."""
+
+    number: int
+    record: memoryview
+    first: EncodedImage
+    plan: Plan | None
+    generator: Generator
 
 
 def _tensor(array: Any) -> torch.Tensor:

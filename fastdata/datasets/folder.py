@@ -14,6 +14,7 @@ from ..errors import DecodeError, OptionError
 from ..images import DecoderName, EncodedImage, probe
 from ..sources import list_flat, list_folder
 from .base import ImageDataset, Transform
+from .reading import Reading
 
 
 class ImageFolder(ImageDataset):
@@ -47,9 +48,8 @@ class ImageFolder(ImageDataset):
         allow_empty: bool = False,
         flat: bool = False,
     ) -> None:
-        super().__init__(
-            root, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
-        )
+        reading = Reading(apply_exif_orientation, decode_scale, decoder)
+        super().__init__(root, transform, target_transform, seed, reading)
         if flat and allow_empty:
             raise OptionError("allow_empty is about classes, which a flat folder does not have")
         listing = list_flat(root) if flat else list_folder(root, allow_empty=allow_empty)
@@ -74,7 +74,8 @@ class ImageFolder(ImageDataset):
         """The samples' classes by index."""
         return self._targets
 
-    def _encoded(self, index: int) -> EncodedImage:
+    def encoded_image(self, index: int) -> EncodedImage:
+        """The undecoded image of sample ``index``; its size only where that saves work."""
         data = read_file(os.path.join(self.root, self.keys[index]))
         try:
             header = probe(data)

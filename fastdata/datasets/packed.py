@@ -14,12 +14,13 @@ from ..errors import PackFormatError
 from ..images import ENCODERS, DecoderName, EncodedImage, load_kernels
 from ..store import Access, PackReader
 from .base import ImageDataset, Transform
+from .reading import Reading
 
 Verify = Literal["never", "first-read", "always"]
 
 
 class PackDataset(ImageDataset):
-    """What the datasets over packs share; see ``PackedImageFolder`` for the arguments.
+    """Base of the datasets over packs; see ``PackedImageFolder`` for the arguments.
 
     Attributes:
         pack: reads the records.
@@ -31,16 +32,12 @@ class PackDataset(ImageDataset):
         transform: Transform | None,
         target_transform: Transform | None,
         seed: int | None,
-        apply_exif_orientation: bool,
-        decode_scale: str | None,
-        decoder: str,
-        verify: str,
+        reading: Reading,
+        *,
         access: Access,
     ) -> None:
-        super().__init__(
-            path, transform, target_transform, seed, apply_exif_orientation, decode_scale, decoder
-        )
-        self.pack = PackReader(path, verify, access)
+        super().__init__(path, transform, target_transform, seed, reading)
+        self.pack = PackReader(path, reading.verify, access)
         self.root = os.fspath(self.pack.path)  # a URL without its password
         encoding = self.pack.manifest.encoding["name"]
         if encoding not in ENCODERS:
@@ -66,7 +63,7 @@ class PackDataset(ImageDataset):
 
     @property
     def shard_lengths(self) -> list[int]:
-        """How many samples each shard has, in the order of the samples."""
+        """Number of samples of each shard, in the order of the samples."""
         return self.pack.shard_lengths
 
     def _prepare(self) -> None:
@@ -74,10 +71,13 @@ class PackDataset(ImageDataset):
         if self._encoding in ("sliceable", "jpeg"):
             load_kernels()
 
-    def _encoded(
+    def encoded_image(
         self, index: int, record: memoryview | None = None, name: str = ""
     ) -> EncodedImage:
-        """An image of a sample: the first one, or that of field ``name``."""
+        """The undecoded image of a sample: the first one, or that of field ``name``.
+
+        ``record`` is the sample's, if it has been read already.
+        """
         pack = self.pack
         data = pack.read(index) if record is None else record
         if not name or name == pack.image_name:
@@ -154,9 +154,6 @@ class PackedImageFolder(PackDataset):
             transform,
             target_transform,
             seed,
-            apply_exif_orientation,
-            decode_scale,
-            decoder,
-            verify,
-            Access(cache_dir, cache_limit, storage_options),
+            Reading(apply_exif_orientation, decode_scale, decoder, verify),
+            access=Access(cache_dir, cache_limit, storage_options),
         )

@@ -1,4 +1,4 @@
-"""What a dataset's copies in torch's worker processes share with the loader's process."""
+"""Numbers that a dataset's copies in torch's workers share with the loader's process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SharedNumbers:
 
 
 class _ThisWorker:
-    """Which worker process this is: its place in ``SharedNumbers.reading``."""
+    """Identity of this worker process: its place in ``SharedNumbers.reading``."""
 
     def __init__(self) -> None:
         self.pid = -1

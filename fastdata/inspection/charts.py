@@ -13,7 +13,7 @@ from ..errors import MissingDependencyError, OptionError
 _GREY, _BLUE, _RED, _DARK = "#9a9a9a", "#2f6db3", "#b3402f", "#333333"
 
 
-class Bar(NamedTuple):
+class ChartBar(NamedTuple):
     """One bar: its label, its value, the least and the most that were measured, and its rank."""
 
     label: str
@@ -27,7 +27,7 @@ class Panel(NamedTuple):
     """Bars of one kind; ``form`` formats a value, ``mark`` is a value to draw a line at."""
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[ChartBar]
     form: str
     mark: float | None = None
     mark_label: str = ""

@@ -13,7 +13,7 @@ are given, ``randomness`` is a sample's own generator, ``layouts`` is about HWC 
 
 from __future__ import annotations
 
-from .compose import ELEMENTWISE, Compose, Pipeline
+from .compose import ELEMENTWISE, Compose, SplitTransform
 from .device import DeviceNormalize
 from .geometry import (
     CenterCrop,
@@ -39,13 +39,13 @@ __all__ = [
     "GeometricTransform",
     "MixUp",
     "Normalize",
-    "Pipeline",
     "RandomChoice",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomVerticalFlip",
     "Resize",
+    "SplitTransform",
     "ToTensor",
     "as_chw",
     "sample_generator",

@@ -49,15 +49,15 @@ class Compose:
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class SplitTransform:
     """A transform taken apart: ``head`` is planned and fused into decoding, ``rest`` is called."""
 
     head: tuple[GeometricTransform, ...]
     rest: tuple[Transform, ...]
 
     @classmethod
-    def of(cls, transform: Transform | None) -> Pipeline:
-        """Take a transform apart; None is the empty pipeline."""
+    def of(cls, transform: Transform | None) -> SplitTransform:
+        """Take a transform apart; None has neither head nor rest."""
         steps = () if transform is None else tuple(_flattened(transform))
         count = 0
         while count < len(steps) and isinstance(steps[count], GeometricTransform):
@@ -66,12 +66,17 @@ class Pipeline:
 
     @property
     def elementwise(self) -> bool:
-        """Whether ``rest`` gives the same on a batch as on each of its images."""
+        """True if ``rest`` gives the same on a batch as on each of its images."""
         return all(type(step) in ELEMENTWISE for step in self.rest)  # a subclass may do anything
 
     @property
+    def by_batch(self) -> bool:
+        """True if images may be decoded into a batch first, to be finished there all at once."""
+        return bool(self.head) and self.elementwise
+
+    @property
     def own(self) -> bool:
-        """Whether all is fastdata's own: thread-safe, and without any global randomness."""
+        """True if all is fastdata's own: thread-safe, and without any global randomness."""
         geometric = (GeometricTransform,)
         return all(isinstance(s, geometric) or type(s) in ELEMENTWISE for s in self.rest)
 

@@ -1,4 +1,4 @@
-"""Where the transforms' randomness comes from."""
+"""Generators of the transforms' randomness."""
 
 from __future__ import annotations
 

@@ -315,10 +315,10 @@ def test_reencoded_packs_read_as_what_they_store(
 
 def test_bad_bytes_name_pack_key_and_reason(packs: dict[str, Path], tmp_path: Path) -> None:
     ds = fastdata.PackedImageFolder(packs["hdf5"])
-    good = ds._encoded(4)
+    good = ds.encoded_image(4)
 
     class Damaged(fastdata.PackedImageFolder):
-        def _encoded(self, index: int) -> Any:
+        def encoded_image(self, index: int) -> Any:
             return good._replace(data=bytes(good.data)[:100])
 
     with pytest.raises(fastdata.SampleError) as caught:

@@ -401,8 +401,8 @@ class TestDamage:
         rng = np.random.default_rng(0)
 
         class Damaged(fastdata.PackedImageFolder):
-            def _encoded(self, index: int) -> Any:
-                return super()._encoded(index)._replace(data=self.data)
+            def encoded_image(self, index: int) -> Any:
+                return super().encoded_image(index)._replace(data=self.data)
 
         ds = Damaged(packed, T.RandomResizedCrop(32), seed=0)
         failed = 0

@@ -19,7 +19,7 @@ import fastdata
 from fastdata import BenchReport, OptionError, bench
 from fastdata import transforms as T
 from fastdata.inspection.bench.report import Row
-from fastdata.inspection.bench.work import Facts, StageWork
+from fastdata.inspection.bench.work import BenchFacts, StageWork
 from fastdata.inspection.trials import open_images
 
 SMALL: dict[str, Any] = {"size": 8, "batch_size": 5, "seconds": 0.1}
@@ -168,9 +168,9 @@ class TestFacts:
             tmp_path / "p", T.Compose([T.CenterCrop(100), T.Resize(25)])
         )
         facts = StageWork(dataset).facts([0, 1, 2])
-        assert facts == Facts(1.0, 1.0, pytest.approx(1 / 6), pytest.approx(4.0), True)
+        assert facts == BenchFacts(1.0, 1.0, pytest.approx(1 / 6), pytest.approx(4.0), True)
         folder = fastdata.ImageFolder(tmp_path / "src", T.Resize(100))
-        assert StageWork(folder).facts([0]) == Facts(1.0, 0.0, 1.0, pytest.approx(2.0), True)
+        assert StageWork(folder).facts([0]) == BenchFacts(1.0, 0.0, 1.0, pytest.approx(2.0), True)
 
     def test_of_raw_pixels(self, folder: Path, tmp_path: Path) -> None:
         fastdata.pack_image_folder(folder, tmp_path / "raw", encoding="raw", quiet=True)
@@ -178,7 +178,7 @@ class TestFacts:
         assert StageWork(dataset).facts([0, 1])[:2] == (0.0, 0.0)
 
 
-def written(encoding: str | None, facts: Facts, **changes: Row) -> BenchReport:
+def written(encoding: str | None, facts: BenchFacts, **changes: Row) -> BenchReport:
     """A report of round numbers, with the rows that are given by name changed."""
     rows = {
         "read, first time": Row("read, first time", 100, 1e-4, 1e5),
@@ -196,8 +196,8 @@ def written(encoding: str | None, facts: Facts, **changes: Row) -> BenchReport:
     return BenchReport("the.pack", 100, "train 224", 64, 4, encoding, list(changed.values()), facts)
 
 
-CUT = Facts(1.0, 1.0, 0.4, 1.2, True)
-WHOLE = Facts(1.0, 0.0, 0.4, 1.2, True)
+CUT = BenchFacts(1.0, 1.0, 0.4, 1.2, True)
+WHOLE = BenchFacts(1.0, 0.0, 0.4, 1.2, True)
 
 
 class TestAdvice:

@@ -1,4 +1,4 @@
-"""What ``bench`` has measured, and what follows from it."""
+"""Report of ``bench``: what it has measured, and what follows from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import charts
-from .work import Facts
+from .work import BenchFacts
 
 _MUCH = 0.2  # share of a thread's time from which a stage is worth advice
 _SHRUNK = 2.0  # times that crops are larger than the result, on each side
@@ -69,7 +69,7 @@ HEAD = f"{'':<18}{'ms/image':>9}{'images/s':>12}{'MB/s':>9}{'share':>7}"
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """What this machine does with this data.
+    """Speed of this machine with this data, stage by stage and as a whole.
 
     Attributes:
         path: the pack or folder.
@@ -90,12 +90,12 @@ class BenchReport:
     cores: int
     encoding: str | None
     rows: list[Row] = field(default_factory=list)
-    facts: Facts | None = None
+    facts: BenchFacts | None = None
     disk_bytes: int | None = None
 
     @property
     def header(self) -> str:
-        """What is measured, in one line."""
+        """Subject and conditions, in one line."""
         cores = f"{self.cores} core{'s' * (self.cores != 1)}"
         return (
             f"{self.path}: {self.samples} samples, transform {self.transform}, batches of "
@@ -109,7 +109,7 @@ class BenchReport:
 
     @property
     def limit(self) -> str:
-        """Which stage takes most of the time, in one sentence."""
+        """The stage that takes most of the time, in one sentence."""
         first = max(self._parts, key=lambda row: row.share or 0.0)
         sentence = f"{first.name} takes {first.share:.0%} of a thread's time for an image"
         if self.fastest is None:
@@ -121,7 +121,7 @@ class BenchReport:
 
     @property
     def advice(self) -> list[str]:
-        """What would help, as far as it follows from the numbers; the weightiest first."""
+        """Advice, as far as it follows from the numbers; the weightiest first."""
         rules = {"read": self._reading, "decode": self._decoding, "transform": self._transforming}
         stages = sorted(self._parts, key=lambda row: -(row.share or 0.0))
         weighty = [row.name for row in stages if (row.share or 0.0) >= _MUCH]
@@ -158,12 +158,12 @@ class BenchReport:
         panels = [
             charts.Panel(
                 "one thread, ms per image (less is better)",
-                [charts.Bar(r.name, 1e3 * r.seconds) for r in self._parts],
+                [charts.ChartBar(r.name, 1e3 * r.seconds) for r in self._parts],
                 "{:.3f}",
             ),
             charts.Panel(
                 "whole loader, images per second (more is better)",
-                [charts.Bar(r.name, r.images_per_s, *r.extremes or ()) for r in self._loaders],
+                [charts.ChartBar(r.name, r.images_per_s, *r.extremes or ()) for r in self._loaders],
                 "{:,.0f}",
             ),
         ]
@@ -179,7 +179,7 @@ class BenchReport:
 
     @property
     def _threads(self) -> float:
-        """How many threads' work the fastest loader does."""
+        """Number of threads whose work the fastest loader does."""
         rate = self.fastest.images_per_s if self.fastest is not None else 0.0
         return rate * self._row("one thread").seconds
 

@@ -20,8 +20,8 @@ from ..charts import load_figure
 from ..text import printable, shortened
 from ._choice import choose
 from ._drawing import draw
-from ._layout import Layout
-from ._tiles import Look, Tile, TileReader
+from ._layout import SheetLayout
+from ._tiles import SheetOptions, Tile, TileReader
 
 __all__ = ["ContactSheet", "show"]
 
@@ -44,7 +44,7 @@ class ContactSheet:
 
     @property
     def ok(self) -> bool:
-        """Whether every sample could be read."""
+        """True if every sample could be read."""
         return not self.failures
 
     def __fspath__(self) -> str:
@@ -126,18 +126,18 @@ def show(
     chosen = choose(pack, count, indices, keys, classes, seed)
     if not chosen:
         raise EmptySourceError(f"{pack.path}: there is no sample to show")
-    layout = Layout.of(len(chosen), columns, thumb)
+    layout = SheetLayout.of(len(chosen), columns, thumb)
     crop = RandomResizedCrop(224) if transform is None else transform
-    look = Look(grid, crops, masks, boxes, thumb)
+    options = SheetOptions(grid, crops, masks, boxes, thumb)
     cache |= {"seed": seed, "apply_exif_orientation": apply_exif_orientation}
-    reader = TileReader(path, crop, look, pack.fields, **cache)
+    reader = TileReader(path, crop, options, pack.fields, **cache)
     tiles = [reader.read(index) for index in chosen]
     target.write_bytes(draw(tiles, layout))
-    failures = [_described(tile) for tile in tiles if tile.failure]
+    failures = [_failure_line(tile) for tile in tiles if tile.failure]
     return ContactSheet(target, chosen, failures)
 
 
-def _described(tile: Tile) -> str:
+def _failure_line(tile: Tile) -> str:
     key = shortened(tile.key, _MOST_COLUMNS, keep_end=True)
     return f"sample {tile.index} ({key}): {printable(tile.failure)}"
 

@@ -1,4 +1,4 @@
-"""Which samples to show."""
+"""Choice of the samples to show."""
 
 from __future__ import annotations
 

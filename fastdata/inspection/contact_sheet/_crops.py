@@ -1,4 +1,4 @@
-"""What part of an image the result of a plan shows."""
+"""The part of an image that the result of a plan shows."""
 
 from __future__ import annotations
 

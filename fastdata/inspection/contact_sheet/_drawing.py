@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...images import Image
 from ..charts import load_figure
 from ..text import printable, shortened
-from ._layout import LINE, Layout
+from ._layout import LINE, SheetLayout
 from ._tiles import Tile
 
 _DPI = 128  # a power of two: inches and pixels then convert without a rest
@@ -30,7 +30,7 @@ _FONTS = (
 )  # fmt: skip
 
 
-def draw(tiles: Sequence[Tile], layout: Layout) -> bytes:
+def draw(tiles: Sequence[Tile], layout: SheetLayout) -> bytes:
     """A PNG file with the tiles in their cells.
 
     Raises:
@@ -54,7 +54,7 @@ def draw(tiles: Sequence[Tile], layout: Layout) -> bytes:
     return file.getvalue()
 
 
-def _pasted(tiles: Sequence[Tile], layout: Layout) -> Image:
+def _pasted(tiles: Sequence[Tile], layout: SheetLayout) -> Image:
     """All images on one sheet, each pixel of them a pixel of the sheet."""
     width, height = layout.size
     sheet = np.full((height, width, 3), _PAPER, np.uint8)
@@ -70,16 +70,16 @@ def _pasted(tiles: Sequence[Tile], layout: Layout) -> Image:
     return sheet
 
 
-def _image_corner(layout: Layout, place: int, pixels: Image) -> tuple[int, int]:
+def _image_corner(layout: SheetLayout, place: int, pixels: Image) -> tuple[int, int]:
     left, top = layout.corner(place)
     rows, columns = pixels.shape[:2]
     return left + (layout.thumb - columns) // 2, top + (layout.thumb - rows) // 2
 
 
 class _Sheet:
-    """What is drawn over the images: lines, boxes and words."""
+    """Lines, boxes and words over the images."""
 
-    def __init__(self, axes: Any, layout: Layout) -> None:
+    def __init__(self, axes: Any, layout: SheetLayout) -> None:
         self._axes, self._layout = axes, layout
         self._letters = _Letters()
         self._wide = int((layout.cell_width - 4) / _LETTER)

@@ -1,4 +1,4 @@
-"""Where the tiles of a contact sheet stand, in pixels."""
+"""Places of the tiles of a contact sheet, in pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SCREEN = 1600
 _MOST_PIXELS = 100_000_000
 
 
-class Layout(NamedTuple):
+class SheetLayout(NamedTuple):
     """A grid of equal cells; in each a square of ``thumb`` pixels, and a caption below it."""
 
     columns: int
@@ -21,7 +21,7 @@ class Layout(NamedTuple):
     cell_height: int
 
     @classmethod
-    def of(cls, count: int, columns: int | None, thumb: int) -> Layout:
+    def of(cls, count: int, columns: int | None, thumb: int) -> SheetLayout:
         """The layout of so many tiles.
 
         Raises:

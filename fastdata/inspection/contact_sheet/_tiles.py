@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ...core import TARGET, Field, crc32
 from ...datasets import PackedDataset
 from ...errors import DecodeError, FastdataError, PackFormatError, SampleError
-from ...images import Image, Plan, interval_size, orient_boxes, transform_boxes
-from ...transforms import Generator, GeometricTransform, Pipeline, sample_generator
+from ...images import EncodedImage, Image, Plan, interval_size, orient_boxes, transform_boxes
+from ...transforms import Generator, GeometricTransform, SplitTransform, sample_generator
 from ._colors import colors, overlaid
 from ._crops import taken
 
@@ -23,8 +23,8 @@ _LABELS = ("labels", "label", "classes", "class", "categories", "category", "nam
 _NOTHING = np.zeros((0, 4), np.float32)
 
 
-class Look(NamedTuple):
-    """What to show of each sample, as ``show`` has it."""
+class SheetOptions(NamedTuple):
+    """Options of ``show`` about each sample's tile."""
 
     grid: bool
     crops: int
@@ -83,7 +83,7 @@ class TileReader:
     Args:
         path: the pack.
         crop: the transform whose crops are shown.
-        look: what to show.
+        shown: what to show.
         options: more of the dataset's arguments.
     """
 
@@ -91,19 +91,21 @@ class TileReader:
         self,
         path: str | os.PathLike[str],
         crop: Any,
-        look: Look,
+        shown: SheetOptions,
         fields: Mapping[str, Field],
         **options: Any,
     ) -> None:
         kinds = {name: field.kind for name, field in fields.items()}
         self._image = next(iter(kinds))
-        self._masks = [n for n, kind in kinds.items() if kind == "mask" and look.masks]
-        self._boxes = [n for n, kind in kinds.items() if kind == "boxes" and look.boxes]
+        self._masks = [n for n, kind in kinds.items() if kind == "mask" and shown.masks]
+        self._boxes = [n for n, kind in kinds.items() if kind == "boxes" and shown.boxes]
         lists = [n for n, kind in kinds.items() if kind in ("array", "json") and self._boxes]
         self._labels = [name for name in _LABELS if name in lists]
         names = [self._image, *self._masks, *self._boxes, *self._labels]
-        self._look, self._crop, self._fit = look, Pipeline.of(crop), Fit(look.thumb)
-        self._dataset = PackedDataset(path, self._fit, fields=names, decode_scale="auto", **options)
+        self._shown, self._crop = shown, SplitTransform.of(crop)
+        self._dataset = PackedDataset(
+            path, Fit(shown.thumb), fields=names, decode_scale="auto", **options
+        )
         self._pack = self._dataset.pack
 
     def read(self, index: int) -> Tile:
@@ -114,22 +116,23 @@ class TileReader:
             key = "(its key is damaged)"
         tile = Tile(index, key, [key, self._class_of(index), self._size_of(index)])
         try:
-            self._fill(tile)
+            self._fill_tile(tile)
         except (FastdataError, ValueError) as error:
             reason = error.__cause__ if isinstance(error, SampleError) else None
             tile.failure = str(reason or error)
         return tile
 
-    def _fill(self, tile: Tile) -> None:
-        sample = self._dataset[tile.index]
-        plan = self._fit.extend(Plan.whole(*self._shown_size(tile.index)), _NO_RANDOMNESS)
+    def _fill_tile(self, tile: Tile) -> None:
+        sample, reader = self._dataset[tile.index], self._dataset.sample_reader()
+        image = reader.read(tile.index)
+        plan = reader.plan(tile.index, image)[0] or Plan.whole(*image.oriented_size)
         pixels = sample[self._image].permute(1, 2, 0).numpy()
         for name in self._masks:
             pixels = overlaid(pixels, np.asarray(sample[name]))
-        if self._look.grid:
-            tile.grid = transform_boxes(self._grid(tile.index), plan)
-        if self._look.crops:
-            tile.crops = transform_boxes(self._crops(tile.index), plan)
+        if self._shown.grid:
+            tile.grid = transform_boxes(_grid(image), plan)
+        if self._shown.crops:
+            tile.crops = transform_boxes(self._crops(tile.index, image.oriented_size), plan)
         for name in self._boxes:
             self._add_boxes(tile, np.asarray(sample[name]), sample)
         tile.pixels = pixels
@@ -168,34 +171,28 @@ class TileReader:
         turn, words = self._pack.orientations.item(index), [f"{width}x{height}"]
         if turn != 1:
             words.append("upright" if self._orientation(index) == turn else f"EXIF {turn}")
-        if self._look.grid and not self._pack.slice_indices.item(index):
+        if self._shown.grid and not self._pack.slice_indices.item(index):
             words.append("no intervals")
         return " ".join(words)
 
-    def _grid(self, index: int) -> NDArray[np.float32]:
-        place = self._pack.slice_indices.item(index)
-        if not place:
-            return _NOTHING
-        record = self._pack.read_field(index, self._image)
-        rows, columns = interval_size(record, place)
-        if not (rows and columns):
-            raise DecodeError(
-                f"the record's index says that intervals have {columns}x{rows} pixels"
-            )
-        height, width = self._pack.heights.item(index), self._pack.widths.item(index)
-        lines = [(0, y, width, y) for y in range(rows, height, rows)]
-        lines += [(x, 0, x, height) for x in range(columns, width, columns)]
-        found = np.array(lines, np.float32).reshape(-1, 4)
-        return orient_boxes(found, self._orientation(index), height, width)
-
-    def _crops(self, index: int) -> NDArray[np.float64]:
-        size, seed = self._shown_size(index), self._dataset.seed
-        generators = (sample_generator(seed, epoch, index) for epoch in range(self._look.crops))
-        plans = (self._crop.plan(*size, rng) or Plan.whole(*size) for rng in generators)
+    def _crops(self, index: int, size: tuple[int, int]) -> NDArray[np.float64]:
+        seed, epochs = self._dataset.seed, range(self._shown.crops)
+        generators = (sample_generator(seed, epoch, index) for epoch in epochs)
+        plans = (self._crop.plan(*size, generator) or Plan.whole(*size) for generator in generators)
         return np.stack([taken(plan) for plan in plans])
 
 
-_NO_RANDOMNESS = sample_generator(0, 0, 0)
+def _grid(image: EncodedImage) -> NDArray[np.float32]:
+    """The lines between an image's restart intervals, as boxes without a width or a height."""
+    if not image.slice_index:
+        return _NOTHING
+    rows, columns = interval_size(image.data, image.slice_index)
+    if not (rows and columns):
+        raise DecodeError(f"the record's index says that intervals have {columns}x{rows} pixels")
+    lines = [(0, y, image.width, y) for y in range(rows, image.height, rows)]
+    lines += [(x, 0, x, image.height) for x in range(columns, image.width, columns)]
+    found = np.array(lines, np.float32).reshape(-1, 4)
+    return orient_boxes(found, image.orientation, image.height, image.width)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -205,5 +202,5 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _number(label: Any) -> int:
-    """What decides on a label's colour."""
+    """Number that decides on a label's colour."""
     return label % 2**31 if isinstance(label, int) else crc32(str(label).encode())

@@ -1,4 +1,4 @@
-"""What ``tune`` has tried, and what came of it."""
+"""Report of ``tune``: the settings that it has tried, and what came of them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _HEAD = f"{'':<34}{'images/s':>10}{'least to most':>20}{'1st batch, s':>13}{'rou
 
 @dataclass(frozen=True, slots=True)
 class StepCheck:
-    """Whether the chosen loader keeps up with a training step.
+    """Comparison of the chosen loader with a training step.
 
     Attributes:
         step_ms: how long the step takes.
@@ -87,7 +87,7 @@ class StepCheck:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether the simulated steps waited for no more than a twentieth of the time."""
+        """True if the simulated steps waited for no more than a twentieth of the time."""
         return self.idle_simulated <= _IDLE
 
     def __str__(self) -> str:
@@ -217,8 +217,8 @@ class TuneReport:
         return max(0.0, (self.best.first_batch_s or 0.0) - making)
 
 
-def _bar(one: Candidate, best: bool) -> charts.Bar:
+def _bar(one: Candidate, best: bool) -> charts.ChartBar:
     name = str(one.setting)
     if not one.rates:
-        return charts.Bar(name, 0.0)
-    return charts.Bar(name, one.images_per_s, min(one.rates), max(one.rates), best)
+        return charts.ChartBar(name, 0.0)
+    return charts.ChartBar(name, one.images_per_s, min(one.rates), max(one.rates), best)

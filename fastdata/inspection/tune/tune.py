@@ -1,4 +1,4 @@
-"""Which settings of ``DataLoaderX`` are the fastest on this machine: ``tune``."""
+"""Search of the fastest settings of ``DataLoaderX`` on this machine: ``tune``."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def tune(
     if device is not None:
         words = f', device="{found if isinstance(device, int) else device}"{words}'
     search = Search(trials, first_settings(types, max_workers), seconds, step_ms)
-    with _Bar(
+    with _TrialBar(
         total=round(seconds, 1), disable=True if quiet else None, bar_format=_FORMAT
     ) as search.bar:
         try:
@@ -118,7 +118,7 @@ def tune(
     return search.report(subject, words)
 
 
-class _Bar(tqdm):  # type: ignore[misc]
+class _TrialBar(tqdm):  # type: ignore[misc]
     """A progress bar without the thread that tqdm starts and leaves behind."""
 
     monitor_interval = 0
