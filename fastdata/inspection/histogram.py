@@ -17,7 +17,7 @@ COLUMNS = _LABEL + _BAR + _COUNT + 2
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often whole numbers lie in which bin, as ``numpy.histogram`` gives it.
+    """Counts of whole numbers by bin, as ``numpy.histogram`` gives them.
 
     Bin ``i`` has ``counts[i]`` numbers from ``edges[i]`` to below ``edges[i + 1]``. The first edge
     is the least number, the last one is the largest plus 1. Without numbers both are empty.
@@ -92,7 +92,7 @@ class Tally:
         return self._sum
 
     def histogram(self) -> Histogram:
-        """What was counted."""
+        """The histogram of all that was counted."""
         if not self._number:
             return Histogram([], [], 0.0)
         inner = [self._first + self._step * i for i in range(1, len(self._counts))]

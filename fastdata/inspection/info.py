@@ -1,4 +1,4 @@
-"""What a pack contains, for people and for programs."""
+"""Contents of a pack, for people and for programs."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ _ELLIPSIS = "…"
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a text takes: East Asian wide characters take two each."""
+    """Number of a terminal's columns that a text takes: East Asian wide characters take two."""
     return sum(_width(character) for character in text)
 
 

@@ -1,6 +1,6 @@
 """Trying loaders out: which dataset, with which settings, how many images a second.
 
-What ``stages`` and ``tuning`` share.
+Shared by ``bench`` and ``tune``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LENIENT: tuple[dict[str, Any], ...] = ({}, {"allow_empty": True}, {"flat": True
 
 
 class Subject(NamedTuple):
-    """What is measured: the dataset, its name, and the Python that makes it ("" if unknown)."""
+    """Dataset to be measured, its name, and the Python that makes it ("" if unknown)."""
 
     dataset: Any
     name: str
@@ -102,7 +102,7 @@ def _standard_transform(transform: Transform, size: int) -> tuple[Callable[[Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a ``DataLoaderX`` makes its batches; the defaults are its own."""
+    """Settings of a ``DataLoaderX`` about its workers; the defaults are its own."""
 
     num_workers: int = 0
     worker_type: Literal["process", "thread"] = "process"

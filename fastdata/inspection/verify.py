@@ -43,7 +43,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What verifying found.
+    """Result of verifying a pack.
 
     Attributes:
         path: the pack's directory, or its URL.
@@ -59,7 +59,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return not self.problems
 
     def __str__(self) -> str:

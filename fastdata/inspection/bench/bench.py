@@ -1,4 +1,4 @@
-"""What each stage between a file and a batch costs on this machine: ``bench``."""
+"""Costs of each stage between a file and a batch on this machine: ``bench``."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class _Bench:
         run: Callable[[Any], Any],
         clock: Callable[[], float] = time.thread_time,
     ) -> tuple[int, float, Any]:
-        """How many samples were worked on, the seconds of ``run`` alone, and its first result."""
+        """Number of samples worked on, the seconds of ``run`` alone, and its first result."""
         count, spent = 0, 0.0
         results: list[Any] = []
         deadline, step = time.perf_counter() + self._seconds, self._head.batch_size

@@ -26,7 +26,7 @@ _LEAST_SPREAD, _MOST_SPREAD = 0.02, 0.1
 
 
 def first_settings(types: Sequence[WorkerType], max_workers: int | None) -> list[Setting]:
-    """What the first round tries, the most workers first.
+    """Settings of the first round, the most workers first.
 
     Raises:
         OptionError: there is no such worker type.
@@ -82,7 +82,7 @@ class Search:
         return sorted(found, key=lambda one: (-one.round, -one.images_per_s))
 
     def report(self, subject: Subject, words: str, interrupted: bool = False) -> TuneReport:
-        """What was found; ``words`` are further arguments of the loader, as Python."""
+        """Report of what was found; ``words`` are further arguments of the loader, as Python."""
         best, tied = self._choice()
         size = self._trials.batch_size
         line = f"fastdata.DataLoaderX(dataset, {size}, shuffle=True{best.setting.code}{words})"
