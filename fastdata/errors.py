@@ -5,7 +5,7 @@
     FastdataError
     ├── OptionError                (ValueError)          options that contradict each other
     ├── MissingDependencyError     (ImportError)         an optional package is needed
-    ├── DecodeError                (ValueError)          bytes that are no image we can decode
+    ├── DecodeError                (ValueError)          no image we can decode, or no such value
     ├── SampleError                (RuntimeError)        a sample that cannot be read or decoded
     ├── WorkerError                (RuntimeError)        a loader's worker process died
     ├── SharedMemoryError          (RuntimeError)        /dev/shm has no room for a batch
@@ -26,6 +26,8 @@ process with its own type.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FastdataError(Exception):
     """Base of every error that fastdata raises on purpose."""
@@ -40,7 +42,7 @@ class MissingDependencyError(FastdataError, ImportError):
 
 
 class DecodeError(FastdataError, ValueError):
-    """The bytes are not an image that can be decoded."""
+    """The bytes are not an image that can be decoded, or a value is not what its field says."""
 
 
 class SampleError(FastdataError, RuntimeError):
@@ -93,3 +95,15 @@ class PackExistsError(PackError, FileExistsError):
 
 class PackFormatError(PackError, ValueError):
     """The path is not a pack, the pack is damaged, or its format is newer than this version."""
+
+
+def described(value: object) -> str:
+    """A value as messages show it: its type, then its shape and dtype, or how it begins."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and not isinstance(value, Sequence):
+        return f"{type(value).__name__} of shape {tuple(shape)}, {getattr(value, 'dtype', '')}"
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = "too long to be shown"
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

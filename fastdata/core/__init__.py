@@ -1,7 +1,8 @@
 """Words and small tools that all other rooms use. Imports nothing of fastdata but ``errors``.
 
-Reading order: ``fields`` (what a sample consists of), ``keys`` (the names of ten million samples in
-two arrays), ``checksum``, ``files`` (reading that cannot hang, writing that lasts), ``closable``,
+Reading order: ``fields`` (what a sample consists of) and ``kinds`` (what is done with the values of
+a field), ``text`` and ``npy`` (values in files), ``keys`` (the names of ten million samples in two
+arrays), ``checksum``, ``files`` (reading that cannot hang, writing that lasts), ``closable``,
 ``parallel`` (an ordered map over threads), ``sizes``, ``nested`` (tensors inside of any batch; the
 only module of the first six rooms that needs torch), ``version``.
 

@@ -4,6 +4,7 @@ from .checksum import sha256_file as sha256_file
 from .closable import Closable as Closable
 from .fields import TARGET as TARGET
 from .fields import Field as Field
+from .fields import kind_of as kind_of
 from .fields import parse_fields as parse_fields
 from .files import allow_open_files as allow_open_files
 from .files import count_lines as count_lines
@@ -17,6 +18,8 @@ from .files import read_file as read_file
 from .files import will_need as will_need
 from .files import write_durably as write_durably
 from .keys import KeyTable as KeyTable
+from .kinds import KINDS as KINDS
+from .kinds import Kind as Kind
 from .nested import as_device as as_device
 from .nested import map_tensors as map_tensors
 from .nested import move_to_device as move_to_device
@@ -24,8 +27,18 @@ from .nested import rebuild as rebuild
 from .nested import record_use as record_use
 from .nested import tensors_in as tensors_in
 from .nested import upload_leaf as upload_leaf
+from .npy import NPY_HEAD as NPY_HEAD
+from .npy import read_npy as read_npy
 from .parallel import available_cores as available_cores
 from .parallel import keep_freed_memory as keep_freed_memory
 from .parallel import ordered_map as ordered_map
 from .sizes import parse_size as parse_size
+from .text import dump_json as dump_json
+from .text import fits_64_bits as fits_64_bits
+from .text import is_integer as is_integer
+from .text import is_number as is_number
+from .text import load_json as load_json
+from .text import parse_integer as parse_integer
+from .text import shown as shown
+from .text import utf8 as utf8
 from .version import __version__ as __version__

@@ -12,22 +12,26 @@ A field is written as a short text, in ``pack(..., fields=...)`` as in ``pack.js
 ``float32[512]``    an array of this dtype and shape; one ``?`` in place of the first
                     length lets it differ from sample to sample, as in ``int64[?]``
 ==================  ====================================================================
+
+What the values of a kind are like, and all that is done with them, is in ``kinds``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ..errors import OptionError
+from .kinds import KINDS, Kind
 
 #: The field that holds the class of a sample; it lies in the pack's table.
 TARGET = "target"
 
-_PLAIN = ("image", "mask", "boxes", "int", "float", "str", "json", "bytes")
 _DTYPES = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
     "float16", "float32", "float64",
@@ -55,12 +59,13 @@ class Field:
     @classmethod
     def parse(cls, text: str) -> Field:
         """The field that a text describes; OptionError if none."""
-        if text in _PLAIN:
+        plain = [name for name, kind in KINDS.items() if not kind.has_type]
+        if text in plain:
             return cls(text)
         match = _ARRAY.fullmatch(text.replace(" ", "")) if isinstance(text, str) else None
         if match is None or match[1] not in _DTYPES:
             raise OptionError(
-                f"a field is {', '.join(_PLAIN)}, or an array such as float32[512] or int64[?]; "
+                f"a field is {', '.join(plain)}, or an array such as float32[512] or int64[?]; "
                 f"got {text!r}"
             )
         lengths = match[2].split(",") if match[2] else []
@@ -68,13 +73,13 @@ class Field:
         if None in field.shape and 0 in field.shape:
             raise OptionError(f"an array of {text} would have no bytes to tell its length by")
         # One row has to fit into a record, whose size is a 32-bit number.
-        sizes = [n for n in field.shape if n is not None]
-        if len(sizes) > 32 or _product(sizes) * field.numpy.itemsize > _MOST_BYTES:
+        sizes = field.row_shape
+        if len(sizes) > 32 or math.prod(sizes) * field.numpy.itemsize > _MOST_BYTES:
             raise OptionError(f"an array of {text} is too large for a record")
         return field
 
     def __str__(self) -> str:
-        if self.kind != "array":
+        if not self.dtype:
             return self.kind
         lengths = ",".join("?" if n is None else str(n) for n in self.shape)
         return f"{self.dtype}[{lengths}]"
@@ -92,9 +97,15 @@ class Field:
     @property
     def in_record(self) -> bool:
         """Whether its bytes are a part of the record; the others have a column."""
-        if self.kind == "array":
-            return None in self.shape
-        return self.kind not in ("int", "float")
+        return kind_of(self).in_record
+
+
+@lru_cache(maxsize=1024)
+def kind_of(field: Field) -> Kind:
+    """What a field's kind does with its values; OptionError if there is no such kind."""
+    if field.kind not in KINDS:
+        raise OptionError(f"a field is {', '.join(KINDS)}; got {field.kind!r}")
+    return KINDS[field.kind](field.dtype, field.shape)
 
 
 def parse_fields(fields: Mapping[str, str | Field]) -> dict[str, Field]:
@@ -120,10 +131,3 @@ def parse_fields(fields: Mapping[str, str | Field]) -> dict[str, Field]:
 
 def _listed(fields: Mapping[str, Field]) -> str:
     return ", ".join(f"{name}: {field}" for name, field in fields.items()) or "none"
-
-
-def _product(numbers: list[int]) -> int:
-    result = 1
-    for number in numbers:
-        result *= number
-    return result

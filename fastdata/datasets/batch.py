@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
-from ..core import Field
+from ..core import Field, kind_of
 from ..errors import SharedMemoryError
 from ..images import Image, Plan
 
@@ -75,14 +75,11 @@ class FieldBatch(list[Any]):
         field, values = self.fields.get(name), [sample[name] for sample in self]
         if field is None:
             return values if name == "key" else torch.tensor(values)
-        if field.kind in ("image", "mask"):
-            sizes = {
-                getattr(value, "shape", None) for value in values
-            }  # None: a foreign callable's
-            return default_collate(values) if len(sizes) == 1 else values
-        if field.in_record:
-            return values
-        return default_collate(values)
+        batching = kind_of(field).batching
+        if batching == "stacked if equal":
+            shapes = {getattr(value, "shape", None) for value in values}  # None: of foreign classes
+            batching = "stacked" if len(shapes) == 1 else "listed"
+        return default_collate(values) if batching == "stacked" else values
 
 
 def collate(samples: list[Any]) -> Any:

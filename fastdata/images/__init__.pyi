@@ -2,7 +2,6 @@ from . import jpeg as jpeg
 from . import resample as resample
 from .boxes import orient_boxes as orient_boxes
 from .boxes import transform_boxes as transform_boxes
-from .decode import check_decodes as check_decodes
 from .decode import cut_slice as cut_slice
 from .decode import decode as decode
 from .decode import decode_whole as decode_whole
@@ -22,7 +21,10 @@ from .jit import jit as jit
 from .jpeg import interval_size as interval_size
 from .limits import check_size as check_size
 from .masks import decode_mask as decode_mask
-from .masks import encode_mask as encode_mask
+from .media import GEOMETRY as GEOMETRY
+from .media import MEDIA as MEDIA
+from .media import Sizes as Sizes
+from .media import rgb_of as rgb_of
 from .opencv import quiet_opencv as quiet_opencv
 from .opencv import single_threaded_opencv as single_threaded_opencv
 from .plan import Box as Box
@@ -33,4 +35,5 @@ from .plan import Plan as Plan
 from .render import Image as Image
 from .render import execute as execute
 from .stored import EncodedImage as EncodedImage
+from .stored import StoredImage as StoredImage
 from .stored import StoredMedia as StoredMedia

@@ -66,6 +66,18 @@ def orient_boxes(boxes: NDArray[Any], orientation: int, height: int, width: int)
     )
 
 
+def resize_boxes(boxes: Boxes, before: tuple[int, int], after: tuple[int, int]) -> Boxes:
+    """Move boxes to where an image that is resized as a whole has the pixels in them.
+
+    Args:
+        boxes: N×4 float32.
+        before: height and width of the image.
+        after: those that it gets.
+    """
+    vertical, horizontal = (new / old for new, old in zip(after, before, strict=True))
+    return boxes * np.array([horizontal, vertical] * 2, np.float32)
+
+
 def visible(boxes: NDArray[Any]) -> NDArray[np.bool_]:
     """Which boxes have an area: N bool.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class StoredMedia(NamedTuple):
     """An image or a mask as it is stored.
@@ -19,6 +22,14 @@ class StoredMedia(NamedTuple):
     orientation: int = 1
     slice_index: int = 0
     verbatim: str = ""
+
+
+class StoredImage(NamedTuple):
+    """An image of a pack as a file's bytes or as pixels, and the EXIF orientation to keep: bytes
+    that have been encoded anew do not tell it."""
+
+    image: bytes | NDArray[np.uint8]
+    orientation: int
 
 
 class EncodedImage(NamedTuple):

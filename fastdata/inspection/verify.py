@@ -19,12 +19,13 @@ from ..core import (
     available_cores,
     count_lines,
     crc32,
+    kind_of,
     open_regular,
     ordered_map,
     sha256_file,
 )
 from ..errors import DecodeError, FastdataError, PackFormatError
-from ..images import EncodedImage, check_decodes, decode_mask, quiet_opencv, single_threaded_opencv
+from ..images import MEDIA, EncodedImage, quiet_opencv, single_threaded_opencv
 from ..store import (
     KEY_OFFSETS,
     REJECTIONS,
@@ -252,7 +253,7 @@ def _problems(reader: PackReader, samples: range, deep: bool) -> Iterator[str]:
 def _bad_values(reader: PackReader, index: int, record: memoryview) -> Iterator[str]:
     for name, field in reader.fields.items():
         try:
-            if field.kind in ("image", "mask"):
+            if kind_of(field).media:
                 _check_media(reader, index, name, record)
             elif name != TARGET:
                 reader.value(index, name, record)
@@ -262,12 +263,9 @@ def _bad_values(reader: PackReader, index: int, record: memoryview) -> Iterator[
 
 def _check_media(reader: PackReader, index: int, name: str, record: memoryview) -> None:
     data, row = reader.read_field(index, name, record), reader.media(name)[index]
-    height, width = int(row["height"]), int(row["width"])
-    if reader.fields[name].kind == "mask":
-        decode_mask(data, height, width)
-        return
     raw = reader.manifest.encoding["name"] == "raw"
-    check_decodes(EncodedImage(data, height, width, raw=raw))
+    stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
+    MEDIA[reader.fields[name].kind].check(stored)
 
 
 def _sample(reader: PackReader, index: int) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from ..errors import EmptySourceError, OptionError, SourceError
-from ..sources import PackSource, read_npy
+from ..core import read_npy
+from ..errors import DecodeError, EmptySourceError, OptionError, SourceError
+from ..sources import PackSource
 from ..store import PackReader
 from .options import _ENCODING_OPTIONS, PackOptions, _asks_for_encoding, access_of, encoding_options
 from .pack import pack
@@ -198,11 +199,13 @@ def _read_indices(
 def _index_file(reader: PackReader, path: Path) -> Iterable[int]:
     try:
         if path.suffix == ".npy":
-            return _indices_of(read_npy(path.read_bytes(), str(path)), str(path))
+            return _indices_of(read_npy(path.read_bytes()), str(path))
         # Not splitlines: a key may have other characters that end a line in Unicode.
         lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
+    except DecodeError as error:
+        raise SourceError(f"{path}: {error}") from error
     places: dict[str, int] = {}
     found = []
     for number, line in enumerate(lines, 1):

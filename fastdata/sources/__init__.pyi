@@ -15,10 +15,8 @@ from .iterables.stream import Trace as Trace
 from .iterables.stream import samples_of as samples_of
 from .packs import PackSource as PackSource
 from .packs import Stored as Stored
-from .packs import StoredImage as StoredImage
 from .sidecar import ARCHIVES as ARCHIVES
 from .sidecar import Sidecar as Sidecar
 from .sidecar import sidecar_path as sidecar_path
 from .table.roles import IMAGE_COLUMNS as IMAGE_COLUMNS
 from .table.source import list_table as list_table
-from .tar.npy import read_npy as read_npy

@@ -5,30 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from ..core import TARGET, Field, KeyTable, hexdigest
+from ..core import TARGET, Field, KeyTable, hexdigest, kind_of
 from ..errors import OptionError, PackFormatError
-from ..images import Image, StoredMedia
+from ..images import MEDIA, StoredImage, StoredMedia
 from ..store import PackReader
 from .base import Findings, Item, Source
 
 
-class StoredImage(NamedTuple):
-    """An image of a pack as a file's bytes or as pixels, and the EXIF orientation to keep: bytes
-    that have been encoded anew do not tell it."""
-
-    image: bytes | Image
-    orientation: int
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An image or mask of a pack, before it is read; ``again`` says to store it as it is."""
+    """The media of a field of a pack, before they are read; ``again`` says to store them as they
+    are."""
 
     pack: PackReader
     index: int
@@ -46,7 +39,7 @@ class Stored:
         row = pack.media(self.name)[index]
         height, width = int(row["height"]), int(row["width"])
         turn = int(row["orientation"])
-        if self.again or pack.fields[self.name].kind == "mask":
+        if self.again or MEDIA[pack.fields[self.name].kind].one_form:
             return StoredMedia(data, height, width, turn, int(row["slice_index"]))
         if pack.manifest.encoding["name"] != "raw":
             return StoredImage(data, turn)
@@ -113,7 +106,7 @@ class PackSource(Source):
             if name == TARGET:
                 target = pack.targets.item(place)
                 values[name] = self._maps[number].get(target, target)
-            elif field.kind in ("image", "mask"):
+            elif kind_of(field).media:
                 values[name] = Stored(pack, place, name, self.again)
             else:
                 values[name] = pack.value(place, name)

@@ -7,30 +7,24 @@ then the other fields that lie in it, in the manifest's order, without gaps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Field
+from ..core import Field, Kind, kind_of
 from ..errors import PackFormatError
 from .manifest import column_fields
 from .table import MEDIA_DTYPE, SIZE_DTYPE
 
-BOXES_DTYPE = np.dtype("<f4")
-
 
 def column_type(field: Field) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Dtype and shape of a row in the column of a field."""
-    if field.kind in ("image", "mask"):
+    kind = kind_of(field)
+    if kind.media:
         return MEDIA_DTYPE, ()
-    if field.in_record:
-        return SIZE_DTYPE, ()
-    if field.kind == "array":
-        return field.numpy, field.row_shape
-    return np.dtype("<i8" if field.kind == "int" else "<f8"), ()
+    return (SIZE_DTYPE, ()) if kind.in_record else kind.row
 
 
 def column_types(fields: Mapping[str, Field]) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
@@ -48,24 +42,16 @@ def as_column(field: Field, values: Iterable[Any]) -> NDArray[Any]:
     return column
 
 
-def parse_value(field: Field, data: bytes | memoryview) -> Any:
-    """The value of a field that lies in the record and is no image or mask, from its part of it.
+def parse_value(kind: Kind, data: bytes | memoryview) -> Any:
+    """The value of a field that lies in the record and is no media, from its part of it.
 
     Raises:
         PackFormatError: the bytes are not such a value.
     """
     try:
-        if field.kind == "bytes":
-            return bytes(data)
-        if field.kind == "str":
-            return str(data, "utf-8")
-        if field.kind == "json":
-            return json.loads(bytes(data))
-        boxes = field.kind == "boxes"
-        dtype, shape = (BOXES_DTYPE, (4,)) if boxes else (field.numpy, field.row_shape)
-        return np.frombuffer(data, dtype).reshape(-1, *shape).copy()
+        return kind.load(data)
     except (ValueError, RecursionError) as error:
-        raise PackFormatError(f"not a value of kind {field}: {error}") from error
+        raise PackFormatError(f"not a value of kind {kind}: {error}") from error
 
 
 class RecordLayout:

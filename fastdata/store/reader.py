@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from ..core import TARGET, Field, KeyTable, allow_open_files, crc32, will_need
+from ..core import TARGET, Field, KeyTable, allow_open_files, crc32, kind_of, will_need
 from ..errors import OptionError, PackFormatError
 from .columns import RecordLayout, column_types, parse_value
 from .files import DEFAULT_ACCESS, Access, PackFiles
@@ -173,19 +173,18 @@ class PackReader:
         return record[start:stop]
 
     def value(self, index: int, name: str, record: memoryview | None = None) -> Any:
-        """The value of a field that is neither image nor mask; arguments as for ``read_field``.
+        """The value of a field that is no media; arguments as for ``read_field``.
 
         Raises:
             PackFormatError: as ``read_field``, or the bytes are not such a value.
         """
-        field = self.fields[name]
         if name == TARGET:
             return self.targets.item(index)
-        if not field.in_record:
-            row = self.columns[name][index]
-            return np.array(row) if field.kind == "array" else row.item()
+        kind = self._kinds[name]
+        if not kind.in_record:
+            return kind.from_row(self.columns[name][index])
         try:
-            return parse_value(field, self.read_field(index, name, record))
+            return parse_value(kind, self.read_field(index, name, record))
         except PackFormatError as error:
             raise PackFormatError(
                 f"{self.path}: sample {index}, field {name!r}: {error}"
@@ -223,6 +222,7 @@ class PackReader:
     def _map(self, manifest: Manifest) -> None:
         samples = manifest.samples
         self.fields: dict[str, Field] = manifest.parsed_fields
+        self._kinds = {name: kind_of(field) for name, field in self.fields.items()}
         self.table: NDArray[np.void] = self._npy(manifest, TABLE, TABLE_DTYPE, (samples,))
         offsets = self._npy(manifest, KEY_OFFSETS, np.dtype("<i8"), (samples + 1,))
         entry = manifest.files[KEYS]

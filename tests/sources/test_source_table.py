@@ -453,9 +453,9 @@ def test_declared_kinds(tmp_path: Path, kind: str, cell: str, value: Any) -> Non
         ("json", "[NaN]", "not JSON"),
         ("mask", "", "empty; expected a path"),
         ("mask", "../a.png", "not a path inside"),
-        ("boxes", "[1]", r"expected float32\[\?,4\], found the shape \[1\]"),
-        ("boxes", '"[[1,2,3]]"', "found the shape"),
-        ("boxes", '"[[1,2,0,4]]"', "right ≥ left"),
+        ("boxes", "[1]", r"expected N×4 finite numbers, found list \[1\]"),
+        ("boxes", '"[[1,2,3]]"', r"expected N×4 finite numbers, found list \[\[1, 2, 3\]\]"),
+        ("boxes", '"[[1,2,0,4]]"', "right >= left and bottom >= top, found"),
         ("boxes", '"[[1,2,NaN,4]]"', "finite"),
         ("boxes", '"[[1,2,3,1e39]]"', "does not fit into float32"),
         ("uint8[1]", "[256]", "does not fit into uint8"),
@@ -468,7 +468,7 @@ def test_declared_kinds(tmp_path: Path, kind: str, cell: str, value: Any) -> Non
         ("float32[2]", '"[1,[2]]"', "found lists of different lengths"),
         ("float32[2]", "[null]", "found something else than numbers"),
         ("float32[1]", "{}", "found something else than numbers"),
-        ("float32[2]", "[]", "found the shape"),
+        ("float32[2]", "[]", r"expected float32\[2\], found list \[\]"),
     ],
 )
 def test_what_is_wrong_with_a_declared_value(

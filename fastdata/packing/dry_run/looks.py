@@ -16,17 +16,19 @@ from ...errors import DecodeError, FastdataError
 from ...images import (
     EncodeSettings,
     Image,
+    StoredImage,
     StoredMedia,
     decode_whole,
     encode,
     jpeg,
     probe,
     quiet_opencv,
+    rgb_of,
     single_threaded_opencv,
 )
-from ...sources import Item, StoredImage
+from ...sources import Item
 from ..options import PackSettings
-from ..records import fetch, pixels
+from ..records import fetch
 from ..samples import Bad, encoded
 
 #: What the sizes of images are estimated for, by name.
@@ -145,9 +147,9 @@ def _plain(value: Any) -> bytes | Image:
     if isinstance(value, StoredMedia):  # of a pack whose encoding stays
         if len(value.data) != value.height * value.width * 3:
             return value.data
-        pixels_of_it = np.frombuffer(value.data, np.uint8)
-        return pixels_of_it.reshape(value.height, value.width, 3)
-    return value if isinstance(value, bytes) else pixels(value)
+        pixels = np.frombuffer(value.data, np.uint8)
+        return pixels.reshape(value.height, value.width, 3)
+    return value if isinstance(value, bytes) else rgb_of(value)
 
 
 def _describe_file(look: SampleFacts, data: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -11,17 +10,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ...core import TARGET, Field
+from ...core import KINDS, TARGET, kind_of
 from ...errors import PackFormatError
 from ...images import sniff
 from ...sources import ARCHIVES, EXTENSIONS, Sidecar, sidecar_path
 from ...store import PackReader
-from .values import SUFFIX_OF, field_file, plain_value, sample_key
+from .values import SUFFIX_OF, field_file, sample_key
 
 _SHARD_BYTES = 1 << 30
-#: Extensions with a meaning of their own, and names that a tar source keeps for itself.
-_KNOWN = {"cls", "txt", "text", "json", "npy", "image", "key", "mask", TARGET}
-_KNOWN |= {extension[1:] for extension in EXTENSIONS}
 
 
 def write_tars(pack: PackReader, directory: Path, progress: Callable[[int], None]) -> None:
@@ -80,34 +76,29 @@ def _files(pack: PackReader, index: int) -> Iterator[tuple[str, bytes]]:
     """(extension, content) of each of a sample's files."""
     record = pack.read(index)
     for name, field in pack.fields.items():
-        if field.kind == "image":
-            data = field_file(pack, index, name, record).data
-            suffix = SUFFIX_OF.get(sniff(data) or "", ".jpg")[1:]
-            yield (suffix if name == pack.image_name else f"{name}.{suffix}"), data
-        elif field.kind == "mask":
-            suffix = "mask.png" if name == "mask" else f"{name}.mask.png"
-            yield suffix, field_file(pack, index, name, record).data
-        elif name == TARGET:
+        kind = kind_of(field)
+        if name == TARGET:
             yield "cls", b"%d" % pack.targets[index]
-        elif field.kind == "bytes":
-            plain = name.rpartition(".")[2].lower() not in _KNOWN
-            yield (name if plain else f"{name}.bin"), bytes(pack.read_field(index, name, record))
+            continue
+        if kind.is_file:
+            data = field_file(pack, index, name, record).data
         else:
-            yield _value_file(pack, index, name, field, record)
+            data = kind.to_file(pack.value(index, name, record))
+        suffix = kind.suffix or SUFFIX_OF.get(sniff(data) or "", ".jpg")[1:]
+        if name in (kind.own_name, pack.image_name):
+            yield suffix, data
+        elif kind.is_file and not kind.media and _is_free(name):
+            yield name, data  # whatever no other kind is read from is read as bytes
+        else:
+            yield f"{name}.{suffix}", data
 
 
-def _value_file(
-    pack: PackReader, index: int, name: str, field: Field, record: memoryview
-) -> tuple[str, bytes]:
-    value = pack.value(index, name, record)
-    if field.kind == "str":
-        return ("txt" if name == "text" else f"{name}.txt"), value.encode("utf-8")
-    if field.kind in ("array", "boxes"):
-        stream = io.BytesIO()
-        np.save(stream, value, allow_pickle=False)
-        return f"{name}.npy", stream.getvalue()
-    text = json.dumps(plain_value(pack, index, name, record), ensure_ascii=False)
-    return (name if name == "json" else f"{name}.json"), text.encode("utf-8")
+def _is_free(name: str) -> bool:
+    """Whether no part of a sample but bytes may have a name as its extension."""
+    taken = {end for kind in KINDS.values() for end in kind.read_from}
+    taken |= {"cls", "image", "key", "mask", TARGET}
+    end = name.rpartition(".")[2].lower()
+    return end not in taken and f".{end}" not in EXTENSIONS
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...core import TARGET
+from ...core import TARGET, kind_of
 from ...errors import OptionError, PackExistsError, PackFormatError
 from ...images import sniff
 from ...sources import IMAGE_COLUMNS, Sidecar, sidecar_path
@@ -29,8 +29,6 @@ from .values import (
 )
 
 FORMATS = ("folder", "csv", "tar")
-_FILES = ("image", "mask", "bytes")
-_IN_CSV = ("int", "float", "str")
 
 
 def unpack(
@@ -111,9 +109,15 @@ class _Folder:
         self._root = root
         self._suffixes = suffixes_of(pack)
         others = [name for name in pack.fields if name not in (pack.image_name, TARGET)]
-        self._files = [n for n in others if pack.fields[n].kind in _FILES and to == "folder"]
+        kinds = {name: kind_of(field) for name, field in pack.fields.items()}
+        files = {name for name, kind in kinds.items() if kind.is_file}
         self._rich = to == "folder" and bool(others)
         self._csv = to == "csv" or not (others or _is_class_tree(pack))
+        self._files = files if self._rich else set()
+        if self._rich:
+            self._values = kinds.keys() - files
+        else:
+            self._values = {name for name, kind in kinds.items() if kind.in_csv and self._csv}
         columns = (*IMAGE_COLUMNS, *(f"path.{i}" for i in range(len(others))))
         self._image = next(name for name in columns if name not in others)
 
@@ -147,12 +151,12 @@ class _Folder:
         pack = self._pack
         key, record = sample_key(pack, index), pack.read(index)
         row: dict[str, Any] = {}
-        for name, field in pack.fields.items():
+        for name in pack.fields:
             if name == pack.image_name:
                 row[self._image] = self._write("", key, field_file(pack, index, name, record))
             elif name in self._files:
                 row[name] = self._write(name, key, field_file(pack, index, name, record))
-            elif field.kind not in _FILES and (self._rich or (self._csv and field.kind in _IN_CSV)):
+            elif name in self._values:
                 row[name] = plain_value(pack, index, name, record)
         return row
 

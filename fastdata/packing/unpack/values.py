@@ -1,4 +1,4 @@
-"""What each field of a sample becomes as a file, or as a value in a table."""
+"""The fields of a sample as files, and as values in a table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
+from numpy.typing import NDArray
 
-from ...core import TARGET
-from ...errors import PackFormatError
-from ...images import Image, decode_mask
+from ...core import TARGET, kind_of
+from ...errors import DecodeError, PackFormatError
+from ...images import MEDIA, EncodedImage
 from ...store import PackReader
 
 #: By encoding: the extensions that an image's file may have; the first is appended to others.
@@ -43,7 +43,7 @@ class FileContent(NamedTuple):
 
 
 def suffixes_of(pack: PackReader) -> tuple[str, ...]:
-    """What a pack's images may be called; PackFormatError for an encoding from the future."""
+    """Extensions that a pack's images may have; PackFormatError for an encoding from the future."""
     name = str(pack.manifest.encoding["name"])
     if name not in SUFFIXES:
         raise PackFormatError(f"{pack.path}: unknown encoding {name!r}; upgrade fastdata")
@@ -51,35 +51,30 @@ def suffixes_of(pack: PackReader) -> tuple[str, ...]:
 
 
 def field_file(pack: PackReader, index: int, name: str, record: memoryview) -> FileContent:
-    """The file for an image, a mask or bytes.
+    """The file for a value that a table names by its path.
 
     Raises:
         PackFormatError: the sample is damaged.
     """
-    kind = pack.fields[name].kind
-    data = pack.read_field(index, name, record)
-    if kind == "bytes":
-        return FileContent((".bin",), bytes(data))
-    row = pack.media(name)[index]
-    height, width = int(row["height"]), int(row["width"])
-    if kind == "mask":
-        return FileContent((".png",), _png(decode_mask(data, height, width)))
-    if pack.manifest.encoding["name"] != "raw":
+    kind, data = kind_of(pack.fields[name]), pack.read_field(index, name, record)
+    if not kind.media:
+        return FileContent((f".{kind.suffix}",), bytes(data))
+    row, media = pack.media(name)[index], MEDIA[kind.name]
+    raw = not media.one_form and pack.manifest.encoding["name"] == "raw"
+    if not (media.one_form or raw):
         return FileContent(suffixes_of(pack), bytes(data))
-    if len(data) != height * width * 3:
-        raise PackFormatError(
-            f"{pack.path}: sample {index} has {len(data)} bytes, {height}x{width} pixels need "
-            f"{height * width * 3}"
-        )
-    pixels = np.frombuffer(data, np.uint8).reshape(height, width, 3)
-    return FileContent((".png",), _png(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))))
+    stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
+    try:
+        return FileContent((".png",), _png(media.pixels(stored)))
+    except DecodeError as error:
+        raise PackFormatError(f"{pack.path}: sample {index}, field {name!r}: {error}") from error
 
 
 def plain_value(pack: PackReader, index: int, name: str, record: memoryview) -> Any:
     """The value of any other field, in types that JSON has; a class by its name, none as −1."""
     value = pack.value(index, name, record)
     if name != TARGET:
-        return value.tolist() if isinstance(value, np.ndarray) else value
+        return kind_of(pack.fields[name]).to_json(value)
     classes = pack.manifest.classes
     if not classes or value == -1:
         return value
@@ -105,8 +100,9 @@ def safe_name(pack: PackReader, name: str) -> str:
     return name
 
 
-def _png(pixels: Image) -> bytes:
-    done, encoded = cv2.imencode(".png", pixels)
+def _png(pixels: NDArray[Any]) -> bytes:
+    values = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    done, encoded = cv2.imencode(".png", values)
     if not done:
         raise PackFormatError(f"an image of {pixels.shape} cannot be written as PNG")
     return bytes(encoded)

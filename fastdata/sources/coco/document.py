@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import read_file
-from ...errors import EmptySourceError, SourceError
-from ..columns.values import fits_64_bits, load_json, shown, utf8
+from ...core import fits_64_bits, load_json, read_file, shown, utf8
+from ...errors import DecodeError, EmptySourceError, SourceError
 
 #: Beyond it a coordinate is infinite as float32.
 _MOST = 3e38
@@ -64,7 +63,7 @@ class CocoDocument:
             document = load_json(read_file(self.path).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise SourceError(f"{self.path}: not a UTF-8 file: {error}") from error
-        except SourceError as error:
+        except DecodeError as error:
             raise SourceError(f"{self.path}: {error}") from error
         except OSError as error:
             raise SourceError(f"{self.path}: cannot be read: {error.strerror or error}") from error
@@ -135,7 +134,7 @@ def _text(entry: dict[str, Any], key: str, where: str) -> str:
         raise SourceError(f"{where}: {key} must be text, found {shown(value)}")
     try:
         utf8(value)
-    except SourceError as error:
+    except DecodeError as error:
         raise SourceError(f"{where}: {error}") from error
     return value
 

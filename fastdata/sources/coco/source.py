@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...core import Field
-from ...errors import SourceError
+from ...core import Field, dump_json, shown
+from ...errors import DecodeError, SourceError
 from ..columns.column import Column, PackedBuilder, PackedColumn, build_column
 from ..columns.source import ColumnSource
-from ..columns.values import dump_json, shown
 from .document import CocoDocument
 from .layout import annotation_file, detect_coco, image_root
 
@@ -95,6 +94,6 @@ def _not_json(annotations: list[Any]) -> str:
     for annotation in annotations:
         try:
             dump_json(annotation)
-        except SourceError:
+        except DecodeError:
             return f", annotation {shown(annotation.get('id'))}"
     return ""

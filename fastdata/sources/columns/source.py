@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from ...core import hexdigest
+from ...core import hexdigest, kind_of
 from ..base import Findings, Item, Source, stat_files
 from .column import Column, PackedColumn
 
@@ -80,8 +80,8 @@ class ColumnSource(Source):
 
 
 def _stat(columns: list[Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    files = [column for column in columns if isinstance(column, PackedColumn)]
-    files = [column for column in files if column.field.kind in ("image", "mask", "bytes")]
+    packed = [column for column in columns if isinstance(column, PackedColumn)]
+    files = [column for column in packed if kind_of(column.field).is_file]
     stats = [stat_files(map(column.path, range(len(column.rows)))) for column in files]
     # A sum of times is no time, but it changes whenever one of the files does.
     total: NDArray[np.int64] = np.array(stats, np.int64).sum(axis=0)

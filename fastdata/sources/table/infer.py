@@ -8,10 +8,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...core import Field
-from ...errors import SourceError
+from ...core import (
+    Field,
+    dump_json,
+    fits_64_bits,
+    is_integer,
+    is_number,
+    parse_integer,
+    utf8,
+)
+from ...errors import DecodeError, SourceError
 from ..columns.column import Column, Rows, build_column
-from ..columns.values import dump_json, fits_64_bits, is_integer, is_number, parse_integer, utf8
 
 #: "007" is a name more often than a number, and as a number could not be written back.
 _PADDED = re.compile(r"[+-]?0[0-9]")
@@ -56,7 +63,7 @@ def _narrowest(text: str) -> int:
         return 1
     try:
         parse_integer(text)
-    except SourceError:  # as a float it would lose digits
+    except DecodeError:  # as a float it would lose digits
         return 2
     return 0
 
@@ -83,8 +90,8 @@ class InferredJson:
             self._rows.add(json.dumps(value).encode())  # Python's notation, which its parser reads
             return
         try:
-            self._rows.add(utf8(dump_json(value)))
-        except SourceError as error:
+            self._rows.add(dump_json(value))
+        except DecodeError as error:
             raise SourceError(f"{where}: {error}") from error
 
     def finish(self) -> Column:

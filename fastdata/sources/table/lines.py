@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ...errors import SourceError, SourceNotFoundError
-from ..columns.values import load_json
+from ...core import load_json
+from ...errors import DecodeError, SourceError, SourceNotFoundError
 
 #: Longer lines are refused, so that a file without line ends does not fill the memory.
 MOST_CHARACTERS = 1 << 26
@@ -90,7 +90,7 @@ class Manifest:
                 continue
             try:
                 row = load_json(line)
-            except SourceError as error:
+            except DecodeError as error:
                 raise SourceError(f"{self.at(self._number)}: {error}") from error
             if not isinstance(row, dict):
                 raise SourceError(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ...core import TARGET, Field
-from ...errors import SourceError
+from ...core import TARGET, Field, kind_of
+from ...errors import DecodeError, SourceError
 from ..base import Findings
 from ..columns.column import Column, PackedBuilder, PackedColumn, build_column
-from ..columns.values import parse_cell
 from .infer import InferredJson, InferredText
 from .lines import MOST_COLUMNS, Manifest
 from .roles import (
@@ -34,14 +33,14 @@ class _DeclaredReader:
     """A column whose kind is known: a value of another kind is an error at once."""
 
     def __init__(self, kind: Field, root: str, *, is_json: bool) -> None:
-        self._kind = kind
+        self._kind = kind_of(kind)
         self._column = build_column(kind, root)
         self._is_json = is_json
 
     def add(self, value: Any, where: str) -> None:
         try:
-            self._column.add(value if self._is_json else parse_cell(self._kind, value))
-        except SourceError as error:
+            self._column.add(value if self._is_json else self._kind.from_cell(value))
+        except (SourceError, DecodeError) as error:
             raise SourceError(f"{where}: {error}") from error
 
     def finish(self) -> Column:

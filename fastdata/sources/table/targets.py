@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Field
-from ...errors import SourceError
-from ..columns.column import Column, NumberColumn, Rows
-from ..columns.values import is_integer, parse_integer, shown, utf8
+from ...core import Field, is_integer, parse_integer, shown, utf8
+from ...errors import DecodeError, SourceError
+from ..columns.column import Column, FixedColumn, Rows
 
 #: Class names are made up to the largest target, so a stray huge one must not fill the memory.
 _MOST_CLASSES = 1 << 20
@@ -53,7 +52,10 @@ class TargetReader:
         if not text:
             raise SourceError(f"{where}: empty; expected a class name or an integer")
         self._examine(text, where)
-        self._rows.add(utf8(text))
+        try:
+            self._rows.add(utf8(text))
+        except DecodeError as error:
+            raise SourceError(f"{where}: {error}") from error
 
     def _examine(self, text: str, where: str) -> None:
         if self._index is not None and text not in self._index and not self._not_name:
@@ -63,7 +65,7 @@ class TargetReader:
             return
         try:
             value = parse_integer(text)
-        except SourceError as error:
+        except DecodeError as error:
             self._not_fitting = self._not_fitting or f"{where}: {error}"
         else:
             if self._index is not None and not -1 <= value < len(self.classes):
@@ -75,7 +77,7 @@ class TargetReader:
         Raises:
             SourceError: an integer does not fit into 64 bits, or the given classes lack a target.
         """
-        return NumberColumn(Field("int"), self._targets())
+        return FixedColumn(Field("int"), self._targets())
 
     def _targets(self) -> NDArray[np.int64]:
         if self._index is not None:

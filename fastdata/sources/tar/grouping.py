@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import TARGET, KeyTable
+from ...core import KINDS, TARGET, KeyTable
 from ...errors import EmptySourceError, SourceError
 from ..archives.base import rows
 from ..base import Findings
@@ -23,10 +23,8 @@ from ..folder.walk import EXTENSIONS
 from .members import Members
 
 _MASKS = (".seg.png", ".mask.png")
-_KINDS = {"txt": "str", "text": "str", "json": "json", "npy": "array"}
 _NAMES = {"txt": "text", "seg.png": "mask", "mask.png": "mask", "cls": TARGET}
 _RESERVED = ("image", "key", "mask", TARGET)
-_OPTIONAL = ("str", "json", "bytes")  # these have a value that means "none"
 _MOST_FIELDS = 64  # each has an array; dots in names could make one of every sample
 _META = re.compile(r"__[^/]*__(/|$)")
 
@@ -137,7 +135,7 @@ def group_webdataset(members: Members, findings: Findings) -> Groups:
         spans, archives = {name: span[kept] for name, span in spans.items()}, archives[kept]
     for name, span in spans.items():
         missing = np.flatnonzero(span[:, 0] < 0)
-        if len(missing) and grouping.kinds[name] not in _OPTIONAL:
+        if len(missing) and not KINDS[grouping.kinds[name]].may_lack:
             raise SourceError(
                 f"sample {keys[missing[0]]!r}: expected field {name!r}, which others have; "
                 f"{len(missing)} of {len(keys)} samples lack it"
@@ -154,6 +152,7 @@ class _Grouping:
         self.rows: dict[str, array[int]] = {}
         self.kinds: dict[str, str] = {}
         self.rejected: dict[int, str] = {}
+        self._kind_of = {end: name for name, kind in KINDS.items() for end in kind.read_from}
 
     def keys(self) -> Iterator[str]:
         last = None
@@ -171,7 +170,7 @@ class _Grouping:
 
     def _add(self, member: int, name: str, extension: str) -> None:
         sample = len(self.archives) - 1
-        field_name, kind = _field_of(name, extension)
+        field_name, kind = self._field_of(name, extension)
         if reason := self._members.unusable.get(member):
             self.rejected.setdefault(sample, f"{name}: {reason}")
             return
@@ -184,18 +183,19 @@ class _Grouping:
                 "the first dot, so names must have no other dots"
             )
 
-
-def _field_of(member: str, extension: str) -> tuple[str, str]:
-    """Name and kind of the field that an extension stands for; a longer one than is known, such
-    as ``left.jpg``, is of the kind that its end says, under its whole name."""
-    name, last = _NAMES.get(extension, extension), extension.rpartition(".")[2]
-    if f".{extension}".endswith(_MASKS):
-        return name, "mask"
-    if f".{last}" in EXTENSIONS:
-        return "image" if last == extension else extension, "image"
-    if extension in _RESERVED:
-        raise SourceError(f"{member}: a field cannot be named {extension!r}; rename these members")
-    return name, "int" if name == TARGET else _KINDS.get(last, "bytes")
+    def _field_of(self, member: str, extension: str) -> tuple[str, str]:
+        """Name and kind of the field that an extension stands for; a longer one than is known, such
+        as ``left.jpg``, is of the kind that its end says, under its whole name."""
+        name, last = _NAMES.get(extension, extension), extension.rpartition(".")[2]
+        if f".{extension}".endswith(_MASKS):
+            return name, "mask"
+        if f".{last}" in EXTENSIONS:
+            return "image" if last == extension else extension, "image"
+        if extension in _RESERVED:
+            raise SourceError(
+                f"{member}: a field cannot be named {extension!r}; rename these members"
+            )
+        return name, "int" if name == TARGET else self._kind_of.get(last, "bytes")
 
 
 def _ordered(kinds: dict[str, str]) -> list[str]:

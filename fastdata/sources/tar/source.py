@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import TARGET, Field, parse_fields
-from ...errors import EmptySourceError, OptionError, SourceError
+from ...core import KINDS, NPY_HEAD, TARGET, Field, Kind, kind_of, parse_fields
+from ...errors import DecodeError, EmptySourceError, OptionError, SourceError
 from ..archives.base import ArchiveSource, distinct_keys, numbered_classes, repeated_key
 from ..archives.paths import (
     Paths,
@@ -26,11 +25,9 @@ from ..base import Findings, Item, SpanBlob
 from ..sidecar import ARCHIVES, Sidecar, sidecar_path
 from .grouping import Groups, group_class_tree, group_webdataset, is_class_tree
 from .members import read_members
-from .npy import NPY_HEAD, npy_field, read_npy
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  # all but one refused
 _USTAR_AT, _USTAR = 257, b"ustar"  # "magic" of a header block
-_MOST_TEXT = 64 << 20
 _INTEGER = re.compile(rb"\s*[+-]?[0-9]{1,18}\s*")
 
 
@@ -105,44 +102,31 @@ class TarSource(ArchiveSource):
             SourceError: a value is not what its field says; the message names the sample.
             OSError: the archive cannot be read.
         """
-        values = {name: self._value(name, kind, index) for name, kind in self.fields.items()}
+        values = {name: self._value(name, field, index) for name, field in self.fields.items()}
         return Item(self.keys[index], values)
 
-    def _value(self, name: str, kind: Field, index: int) -> Any:
+    def _value(self, name: str, field: Field, index: int) -> Any:
         if name == TARGET:
             return int(self.columns[TARGET][index])
         offset, size = (int(number) for number in self.columns[name][index])
+        kind = kind_of(field)
         if size < 0:
-            return {"str": "", "bytes": b""}.get(kind.kind)
+            return kind.empty
         blob = SpanBlob(self.path_of(index), offset, size)
-        if kind.kind in ("image", "mask", "bytes"):
+        if kind.is_file:
             return blob
-        where = f"{blob.path}: {name} of sample {self.keys[index]!r}"
-        return (
-            _read_array(blob, kind, where)
-            if kind.kind == "array"
-            else _read_text(blob, kind, where)
+        return _read(blob, kind, f"{blob.path}: {name} of sample {self.keys[index]!r}")
+
+
+def _read(blob: SpanBlob, kind: Kind, where: str) -> Any:
+    if blob.size > kind.longest_file:
+        raise SourceError(
+            f"{where}: {blob.size} bytes; at most {kind.longest_file} of a {kind.name} are read"
         )
-
-
-def _read_text(blob: SpanBlob, kind: Field, where: str) -> Any:
-    if blob.size > _MOST_TEXT:
-        raise SourceError(f"{where}: {blob.size} bytes of text; at most {_MOST_TEXT} are read")
-    data = blob.read()
     try:
-        text = data.decode("utf-8")
-        return text if kind.kind == "str" else json.loads(text)
-    except (ValueError, RecursionError) as error:
-        expected = "UTF-8 text" if kind.kind == "str" else "JSON"
-        raise SourceError(f"{where}: expected {expected}: {error}") from error
-
-
-def _read_array(blob: SpanBlob, kind: Field, where: str) -> NDArray[Any]:
-    data = blob.read()
-    found = npy_field(data, where)
-    if found != kind:
-        raise SourceError(f"{where}: expected {kind}, as in the first sample, found {found}")
-    return read_npy(data, where)
+        return kind.from_file(blob.read())
+    except DecodeError as error:
+        raise SourceError(f"{where}: {error}") from error
 
 
 def _check_samples(groups: Groups, paths: list[str]) -> None:
@@ -208,18 +192,27 @@ def _named(paths: list[str]) -> tuple[Path, list[str]] | None:
 
 
 def _fields(paths: list[str], groups: Groups) -> dict[str, Field]:
-    kinds: dict[str, str | Field] = dict(groups.kinds)
+    fields = {name: _field(name, kind, paths, groups) for name, kind in groups.kinds.items()}
     if groups.targets is not None:
-        kinds[TARGET] = "int"
-    for name, kind in groups.kinds.items():
-        if kind == "array":
-            offset, size = (int(number) for number in groups.spans[name][0])
-            head = SpanBlob(paths[int(groups.archives[0])], offset, min(size, NPY_HEAD))
-            kinds[name] = npy_field(head.read(), f"{head.path}: {name} of {groups.keys[0]!r}")
+        fields[TARGET] = "int"
     try:
-        return parse_fields(kinds)
+        return parse_fields(fields)
     except OptionError as error:
         raise SourceError(f"{paths[0]}: an extension does not name a field: {error}") from error
+
+
+def _field(name: str, kind: str, paths: list[str], groups: Groups) -> str:
+    """How a field is written, which for some kinds the first sample's file tells."""
+    if not KINDS[kind].has_type:
+        return kind
+    offset, size = (int(number) for number in groups.spans[name][0])
+    head = SpanBlob(paths[int(groups.archives[0])], offset, min(size, NPY_HEAD))
+    try:
+        found = KINDS[kind].type_of_file(head.read())
+        Field.parse(found)
+    except (DecodeError, OptionError) as error:
+        raise SourceError(f"{head.path}: {name} of {groups.keys[0]!r}: {error}") from error
+    return found
 
 
 def _is_named_tar(path: str) -> bool:
