@@ -96,13 +96,13 @@ class Field:
 
     @property
     def in_record(self) -> bool:
-        """Whether its bytes are a part of the record; the others have a column."""
+        """True if its bytes are a part of the record; the others have a column."""
         return kind_of(self).in_record
 
 
 @lru_cache(maxsize=1024)
 def kind_of(field: Field) -> Kind:
-    """What a field's kind does with its values; OptionError if there is no such kind."""
+    """The kind of a field, which has all that is done with its values; OptionError if none."""
     if field.kind not in KINDS:
         raise OptionError(f"a field is {', '.join(KINDS)}; got {field.kind!r}")
     return KINDS[field.kind](field.dtype, field.shape)

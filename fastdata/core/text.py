@@ -21,17 +21,17 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def is_integer(text: str) -> bool:
-    """Whether a text is a decimal integer, of whatever size."""
+    """True for the text of a decimal integer, of whatever size."""
     return _INTEGER.fullmatch(text) is not None
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a decimal number, NaN or infinity."""
+    """True for the text of a decimal number, NaN or infinity."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def fits_64_bits(value: int) -> bool:
-    """Whether an int64 can hold it."""
+    """True if an int64 can hold it."""
     return -(2**63) <= value < 2**63
 
 

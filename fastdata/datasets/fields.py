@@ -13,14 +13,7 @@ import torch
 
 from ..core import Field
 from ..errors import DecodeError, OptionError
-from ..images import (
-    DecoderName,
-    EncodedImage,
-    Plan,
-    decode_mask,
-    orient_boxes,
-    transform_boxes,
-)
+from ..images import GEOMETRY, MEDIA, DecoderName, EncodedImage, Plan
 from ..store import Access
 from ..transforms import Generator, as_chw
 from .base import Transform
@@ -153,19 +146,14 @@ class PackedDataset(PackDataset):
     def _value(
         self, reader: SampleReader, one: _Loaded, name: str, shared: BatchBuffer | None, row: int
     ) -> Any:
-        field = self.fields.get(name)
-        if field is None:
+        kind = self.pack.kinds.get(name)
+        if kind is None:
             return self.keys[one.number] if name == "key" else one.number
-        if field.kind == "image":
+        if kind.media and MEDIA[kind.name].is_color:
             image = reader.pixels(self._image(one, name), one.plan, row_for(shared, row, one.plan))
             return image if shared else reader.finish(image, one.generator)
-        if field.kind == "mask":
-            return self._mask(one, name)
-        value = self.pack.value(one.number, name, one.record)
-        if field.kind == "boxes":
-            value = orient_boxes(value, one.first.orientation, one.first.height, one.first.width)
-            return value if one.plan is None else _tensor(transform_boxes(value, one.plan))
-        return _tensor(value) if field.kind == "array" and one.plan is not None else value
+        value = self._moved(one, name)
+        return _tensor(value) if one.plan is not None and isinstance(value, np.ndarray) else value
 
     def _image(self, one: _Loaded, name: str) -> EncodedImage:
         if name == self.pack.image_name:
@@ -178,12 +166,20 @@ class PackedDataset(PackDataset):
             )
         return encoded
 
-    def _mask(self, one: _Loaded, name: str) -> Any:
-        row = self.pack.columns[name][one.number]
-        data = self.pack.read_field(one.number, name, one.record)
-        size = int(row["height"]), int(row["width"])
-        mask = decode_mask(data, *size, one.first.orientation, one.plan)
-        return mask if one.plan is None else _tensor(mask)
+    def _moved(self, one: _Loaded, name: str) -> Any:
+        """The value of a field that is no colour image, moved as the pixels of the first image."""
+        kind, first = self.pack.kinds[name], one.first
+        if kind.media:
+            row = self.pack.media(name)[one.number]
+            data = self.pack.read_field(one.number, name, one.record)
+            size = int(row["height"]), int(row["width"])
+            return MEDIA[kind.name].pixels(EncodedImage(data, *size, first.orientation), one.plan)
+        value = self.pack.value(one.number, name, one.record)
+        if not kind.moves:
+            return value
+        geometry = GEOMETRY[kind.name]
+        value = geometry.orient(value, first.orientation, first.height, first.width)
+        return value if one.plan is None else geometry.transform(value, one.plan)
 
 
 class _Loaded(NamedTuple):

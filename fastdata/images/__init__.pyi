@@ -20,7 +20,6 @@ from .jit import i64 as i64
 from .jit import jit as jit
 from .jpeg import interval_size as interval_size
 from .limits import check_size as check_size
-from .masks import decode_mask as decode_mask
 from .media import GEOMETRY as GEOMETRY
 from .media import MEDIA as MEDIA
 from .media import Sizes as Sizes

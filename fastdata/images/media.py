@@ -19,7 +19,7 @@ from .decode import check_decodes, decode
 from .encode import Encoded, EncodeSettings, encode
 from .masks import decode_mask, encode_mask
 from .plan import Plan
-from .render import Image
+from .render import Image, Labels
 from .stored import EncodedImage, StoredImage, StoredMedia
 
 _Size = tuple[int, int]
@@ -36,11 +36,11 @@ class Media(Protocol):
     """How values of a kind that is pixels are stored and read.
 
     Attributes:
-        one_form: there is but one stored form, whatever the settings. It is no file; where
-            ``one_form`` is false, it is one, unless the encoding is of bare pixels.
+        is_color: HWC uint8 RGB. A pack's encoding says how it is stored, and photometric transforms
+            change it. All else has one stored form, which is no file, and only moves.
     """
 
-    one_form: bool
+    is_color: bool
 
     def encode(self, value: Any, settings: EncodeSettings, sizes: Sizes | None) -> Encoded:
         """The stored form of a value, and its size before it was shrunk.
@@ -57,12 +57,12 @@ class Media(Protocol):
     def check(self, stored: EncodedImage) -> None:
         """DecodeError unless the stored form can be read."""
 
-    def pixels(self, stored: EncodedImage) -> NDArray[Any]:
-        """All of the stored pixels: HWC uint8 RGB, or HW; DecodeError as ``check``."""
+    def pixels(self, stored: EncodedImage, plan: Plan | None = None) -> NDArray[Any]:
+        """The pixels of a plan, or all of them; DecodeError as ``check``."""
 
 
 class _Images:
-    one_form = False
+    is_color = True
 
     def encode(self, value: Any, settings: EncodeSettings, sizes: Sizes | None) -> Encoded:
         if isinstance(value, StoredMedia):
@@ -75,12 +75,12 @@ class _Images:
     def check(self, stored: EncodedImage) -> None:
         check_decodes(stored)
 
-    def pixels(self, stored: EncodedImage) -> Image:
-        return decode(stored)
+    def pixels(self, stored: EncodedImage, plan: Plan | None = None) -> Image:
+        return decode(stored, plan)
 
 
 class _Masks:
-    one_form = True
+    is_color = False
 
     def encode(self, value: Any, settings: EncodeSettings, sizes: Sizes | None) -> Encoded:
         if isinstance(value, StoredMedia):
@@ -101,8 +101,8 @@ class _Masks:
     def check(self, stored: EncodedImage) -> None:
         self.pixels(stored)
 
-    def pixels(self, stored: EncodedImage) -> NDArray[Any]:
-        return decode_mask(stored.data, stored.height, stored.width)
+    def pixels(self, stored: EncodedImage, plan: Plan | None = None) -> Labels:
+        return decode_mask(stored.data, stored.height, stored.width, stored.orientation, plan)
 
 
 MEDIA: dict[str, Media] = {"image": _Images(), "mask": _Masks()}
@@ -133,7 +133,10 @@ def rgb_of(value: Any) -> Image:
         value = np.asarray(value.convert("RGB"))
     elif hasattr(value, "permute") and getattr(value, "ndim", 0) == 3:
         value = value.detach().permute(1, 2, 0).cpu().numpy()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; the last is torch's
+        raise DecodeError(f"expected an image, found {described(value)}: {error}") from error
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim == 2:

@@ -19,7 +19,6 @@ from ..core import (
     available_cores,
     count_lines,
     crc32,
-    kind_of,
     open_regular,
     ordered_map,
     sha256_file,
@@ -251,9 +250,9 @@ def _problems(reader: PackReader, samples: range, deep: bool) -> Iterator[str]:
 
 
 def _bad_values(reader: PackReader, index: int, record: memoryview) -> Iterator[str]:
-    for name, field in reader.fields.items():
+    for name, kind in reader.kinds.items():
         try:
-            if kind_of(field).media:
+            if kind.media:
                 _check_media(reader, index, name, record)
             elif name != TARGET:
                 reader.value(index, name, record)
@@ -265,7 +264,7 @@ def _check_media(reader: PackReader, index: int, name: str, record: memoryview) 
     data, row = reader.read_field(index, name, record), reader.media(name)[index]
     raw = reader.manifest.encoding["name"] == "raw"
     stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
-    MEDIA[reader.fields[name].kind].check(stored)
+    MEDIA[reader.kinds[name].name].check(stored)
 
 
 def _sample(reader: PackReader, index: int) -> str:

@@ -25,6 +25,7 @@ from ..store import (
     shard_number,
 )
 from .options import (
+    ENCODING_OPTIONS,
     PackOptions,
     PackSettings,
     access_of,
@@ -37,7 +38,7 @@ from .report import PackReport
 from .run import PackRun
 from .workspace import Destination, destination_of
 
-_FIXED = {"storage", "encoding", "resize_short", "max_side", "quality", "overwrite"}
+_FIXED = {"storage", *ENCODING_OPTIONS, "overwrite"}
 
 
 def append(

@@ -137,7 +137,7 @@ class DaskExecutor(Executor):
                 self._fail(f"{problem} for {self._patience:.0f} seconds")
 
     def _problem(self) -> str:
-        """What is wrong with the cluster; "" if nothing is."""
+        """The fault of the cluster; "" if it has none."""
 
         async def workers() -> int:
             return len(await self._client.scheduler.ncores())

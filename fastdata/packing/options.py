@@ -1,4 +1,4 @@
-"""What ``pack`` and all that is built on it take, checked."""
+"""The options of ``pack`` and of all that is built on it, checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..images import EncodeSettings, jpeg
 from ..sources import Source, Stream
 from ..store import Access
 
-_ENCODING_OPTIONS = ("encoding", "resize_short", "max_side", "quality")
+#: The options that say how images are stored. A pack remembers them; ``check`` leaves no trace.
+ENCODING_OPTIONS = ("encoding", "resize_short", "max_side", "quality")
 
 
 def encoding_options(encoding: dict[str, Any]) -> dict[str, Any]:
@@ -35,8 +36,16 @@ def encoding_options(encoding: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _asks_for_encoding(options: PackOptions) -> bool:
-    return any(options.get(name) is not None for name in _ENCODING_OPTIONS)
+def asked_encoding(options: PackOptions) -> dict[str, Any]:
+    """Those of ``ENCODING_OPTIONS`` that have a value; none if a pack's encoding is to stay."""
+    return {n: v for n, v in options.items() if n in ENCODING_OPTIONS and v is not None}
+
+
+def encode_settings(options: PackOptions) -> EncodeSettings:
+    """The settings that options give; OptionError if they contradict each other."""
+    names = (*ENCODING_OPTIONS, "check")
+    given: dict[str, Any] = {name: value for name, value in options.items() if name in names}
+    return EncodeSettings(**given)
 
 
 class PackOptions(TypedDict, total=False):
@@ -96,7 +105,7 @@ def usable(settings: EncodeSettings) -> EncodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class PackSettings:
-    """How samples become records and shards.
+    """Settings by which samples become records and shards.
 
     Attributes:
         fields: the samples' fields, the image first.

@@ -100,7 +100,7 @@ def _bytes_read(value: Any) -> int:
 
 
 def _encoded(kind: Kind, value: Any, settings: EncodeSettings, sizes: Sizes) -> _Part:
-    """What becomes of the value of a field behind the first image."""
+    """The stored form of a field behind the first image."""
     if kind.media:
         media, _ = MEDIA[kind.name].encode(value, settings, sizes)
         size = (len(media.data), media.height, media.width)

@@ -16,7 +16,7 @@ from ..core import read_npy
 from ..errors import DecodeError, EmptySourceError, OptionError, SourceError
 from ..sources import PackSource
 from ..store import PackReader
-from .options import _ENCODING_OPTIONS, PackOptions, _asks_for_encoding, access_of, encoding_options
+from .options import PackOptions, access_of, asked_encoding, encoding_options
 from .pack import pack
 from .report import PackReport
 
@@ -48,7 +48,7 @@ def merge(
     readers = [_opened(path, options) for path in paths]
     for reader in readers[1:]:
         different = reader.manifest.encoding != readers[0].manifest.encoding
-        if different and not _asks_for_encoding(options):
+        if different and not asked_encoding(options):
             raise OptionError(
                 f"{readers[0].path} has the encoding {readers[0].manifest.encoding}, "
                 f"{reader.path} has {reader.manifest.encoding}: say which one the new pack is to "
@@ -131,7 +131,7 @@ def _repack(
 ) -> PackReport:
     manifest = readers[0].manifest
     wanted: dict[str, Any] = {"storage": manifest.storage, **options}
-    again = not _asks_for_encoding(options)
+    again = not asked_encoding(options)
     wanted |= _encoding(manifest.encoding, options)
     try:
         return pack(PackSource(readers, indices, again, classes), dst, **wanted)
@@ -146,7 +146,7 @@ def _opened(path: str | os.PathLike[str], options: PackOptions) -> PackReader:
 
 def _encoding(before: dict[str, Any], options: PackOptions) -> dict[str, Any]:
     """The encoding to have: as before, but for what is asked for."""
-    asked = {n: v for n, v in options.items() if n in _ENCODING_OPTIONS and v is not None}
+    asked = asked_encoding(options)
     known = encoding_options(before)
     if asked.get("encoding", known["encoding"]) != known["encoding"]:
         return asked

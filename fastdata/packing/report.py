@@ -1,4 +1,4 @@
-"""What packing did, for people and for programs."""
+"""Reports of a packing run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..store import REJECTED, PartInfo, Rejection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackReport:
-    """What packing did.
+    """Report of a packing run.
 
     Attributes:
         path: the pack's directory, or its URL without a password.
@@ -42,12 +42,12 @@ class PackReport:
 
     @property
     def rejected(self) -> int:
-        """How many images were left out."""
+        """Number of images that were left out."""
         return len(self.rejections)
 
     @property
     def rejected_file(self) -> str:
-        """Where they are listed."""
+        """The file in which they are listed."""
         return f"{self.path}/{REJECTED}"
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from ..core import TARGET, Field, KeyTable, hexdigest, kind_of
+from ..core import TARGET, Field, KeyTable, hexdigest
 from ..errors import OptionError, PackFormatError
 from ..images import MEDIA, StoredImage, StoredMedia
 from ..store import PackReader
@@ -39,7 +39,7 @@ class Stored:
         row = pack.media(self.name)[index]
         height, width = int(row["height"]), int(row["width"])
         turn = int(row["orientation"])
-        if self.again or MEDIA[pack.fields[self.name].kind].one_form:
+        if self.again or not MEDIA[pack.kinds[self.name].name].is_color:
             return StoredMedia(data, height, width, turn, int(row["slice_index"]))
         if pack.manifest.encoding["name"] != "raw":
             return StoredImage(data, turn)
@@ -102,11 +102,11 @@ class PackSource(Source):
         number, place = self._place[index].tolist()
         pack = self.packs[number]
         values: dict[str, Any] = {}
-        for name, field in self.fields.items():
+        for name, kind in pack.kinds.items():
             if name == TARGET:
                 target = pack.targets.item(place)
                 values[name] = self._maps[number].get(target, target)
-            elif kind_of(field).media:
+            elif kind.media:
                 values[name] = Stored(pack, place, name, self.again)
             else:
                 values[name] = pack.value(place, name)

@@ -50,6 +50,7 @@ class PackReader:
         files: where the pack's files are.
         manifest: the content of pack.json.
         fields: the kinds of the samples' fields, the image first.
+        kinds: by field, the object that has all that is done with its values.
         table: mapped array of ``TABLE_DTYPE``, one row a sample, read-only.
         targets, heights, widths, orientations, slice_indices: columns of ``table``.
         columns: by name, the rows of all other fields; see ``fastdata.store.columns``.
@@ -180,7 +181,7 @@ class PackReader:
         """
         if name == TARGET:
             return self.targets.item(index)
-        kind = self._kinds[name]
+        kind = self.kinds[name]
         if not kind.in_record:
             return kind.from_row(self.columns[name][index])
         try:
@@ -222,7 +223,7 @@ class PackReader:
     def _map(self, manifest: Manifest) -> None:
         samples = manifest.samples
         self.fields: dict[str, Field] = manifest.parsed_fields
-        self._kinds = {name: kind_of(field) for name, field in self.fields.items()}
+        self.kinds = {name: kind_of(field) for name, field in self.fields.items()}
         self.table: NDArray[np.void] = self._npy(manifest, TABLE, TABLE_DTYPE, (samples,))
         offsets = self._npy(manifest, KEY_OFFSETS, np.dtype("<i8"), (samples + 1,))
         entry = manifest.files[KEYS]

@@ -20,7 +20,7 @@ LONGEST_TEXT = 64 << 20  # bytes; what a parser makes of them takes many times a
 
 
 class Kind:
-    """What a kind of field does with its values.
+    """Interface of a kind of field: all that is done with its values.
 
     A value has five forms. *Checked*, it is the Python or NumPy object that a dataset gives.
     *Dumped*, it is bytes: a part of the record, or, if not ``in_record``, a row of the field's
@@ -112,5 +112,5 @@ class Kind:
 
     @classmethod
     def type_of_file(cls, head: bytes) -> str:
-        """How a field is written whose first value begins with these ``NPY_HEAD`` bytes."""
+        """The text of a field whose first value's file begins with these ``NPY_HEAD`` bytes."""
         return cls.name

@@ -1,1 +1,1 @@
-"""What packing would do: how long, how large, which encoding."""
+"""Plans of packing: how long, how large, which encoding."""

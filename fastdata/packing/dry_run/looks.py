@@ -232,5 +232,5 @@ def median_size(looks: Iterable[SampleFacts]) -> tuple[int, int]:
 
 
 def counted(values: Iterable[str]) -> dict[str, int]:
-    """How often each text occurs, the most frequent first; empty ones are not counted."""
+    """Number of times each text occurs, the most frequent first; empty ones are not counted."""
     return dict(Counter(filter(None, values)).most_common())

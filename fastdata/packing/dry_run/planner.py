@@ -1,4 +1,4 @@
-"""What packing would do, without writing anything: the plan behind ``pack --dry-run``."""
+"""Planning a packing run without writing anything: what is behind ``pack --dry-run``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from typing_extensions import Unpack
 
 from ...core import Field, available_cores, parse_size
 from ...errors import OptionError, PackExistsError
-from ...images import EncodeSettings
 from ...sources import Item, Source, Stream, samples_of
 from ...store import DEFAULT_STORAGE, TABLE_DTYPE, column_types, is_url
 from ...store import storage as known_storage
-from ..options import PackOptions, PackSettings, checked_workers, usable
+from ..options import PackOptions, PackSettings, checked_workers, encode_settings, usable
 from ..run import PackRun
 from ..workspace import LocalDestination
 from ..write import ShardSpan, expansion, plan_shards
@@ -69,9 +68,7 @@ class _Planner:
     """Makes a plan; arguments as for ``plan_pack``."""
 
     def __init__(self, source: Source | Stream, path: Path, options: PackOptions) -> None:
-        names = ("encoding", "resize_short", "max_side", "quality", "check")
-        given: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-        encode = usable(EncodeSettings(**given))
+        encode = usable(encode_settings(options))
         self.storage = known_storage(options.get("storage", DEFAULT_STORAGE))
         self.source, self.path = source, path
         self.settings = PackSettings(source.fields, encode, self.storage.name, False)

@@ -1,4 +1,4 @@
-"""What packing would do, for people and for programs."""
+"""The plan of a packing run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackPlan:
-    """What packing would do, and what would come of it; ``print`` it, or read its attributes.
+    """Plan of a packing run, and what would come of it; ``print`` it, or read its attributes.
 
     Attributes:
         path: where the pack would appear, or None.
@@ -73,7 +73,7 @@ class PackPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for the pack, as far as is known."""
+        """True if there is room for the pack, as far as is known."""
         return self.bytes_free < 0 or self.bytes_needed <= self.bytes_free
 
     def __str__(self) -> str:

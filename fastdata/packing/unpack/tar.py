@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ...core import KINDS, TARGET, kind_of
+from ...core import KINDS, TARGET
 from ...errors import PackFormatError
 from ...images import sniff
 from ...sources import ARCHIVES, EXTENSIONS, Sidecar, sidecar_path
@@ -75,8 +75,7 @@ def _member_name(pack: PackReader, index: int, seen: set[str]) -> str:
 def _files(pack: PackReader, index: int) -> Iterator[tuple[str, bytes]]:
     """(extension, content) of each of a sample's files."""
     record = pack.read(index)
-    for name, field in pack.fields.items():
-        kind = kind_of(field)
+    for name, kind in pack.kinds.items():
         if name == TARGET:
             yield "cls", b"%d" % pack.targets[index]
             continue
@@ -94,7 +93,7 @@ def _files(pack: PackReader, index: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_free(name: str) -> bool:
-    """Whether no part of a sample but bytes may have a name as its extension."""
+    """True for a name that is an extension of nothing but bytes."""
     taken = {end for kind in KINDS.values() for end in kind.read_from}
     taken |= {"cls", "image", "key", "mask", TARGET}
     end = name.rpartition(".")[2].lower()

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...core import TARGET, kind_of
+from ...core import TARGET
 from ...errors import OptionError, PackExistsError, PackFormatError
 from ...images import sniff
 from ...sources import IMAGE_COLUMNS, Sidecar, sidecar_path
@@ -109,15 +109,14 @@ class _Folder:
         self._root = root
         self._suffixes = suffixes_of(pack)
         others = [name for name in pack.fields if name not in (pack.image_name, TARGET)]
-        kinds = {name: kind_of(field) for name, field in pack.fields.items()}
-        files = {name for name, kind in kinds.items() if kind.is_file}
+        files = {name for name, kind in pack.kinds.items() if kind.is_file}
         self._rich = to == "folder" and bool(others)
         self._csv = to == "csv" or not (others or _is_class_tree(pack))
         self._files = files if self._rich else set()
         if self._rich:
-            self._values = kinds.keys() - files
+            self._values = pack.kinds.keys() - files
         else:
-            self._values = {name for name, kind in kinds.items() if kind.in_csv and self._csv}
+            self._values = {n for n, kind in pack.kinds.items() if kind.in_csv and self._csv}
         columns = (*IMAGE_COLUMNS, *(f"path.{i}" for i in range(len(others))))
         self._image = next(name for name in columns if name not in others)
 
@@ -191,7 +190,7 @@ class _Folder:
 
 
 def _is_class_tree(pack: PackReader) -> bool:
-    """Whether each key's first directory is the sample's class, as in a folder of classes; or no
+    """True if each key's first directory is the sample's class, as in a folder of classes; or no
     sample has a class."""
     if TARGET not in pack.fields or pack.manifest.source in ("folder", "flat"):
         return True

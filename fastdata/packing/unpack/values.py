@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import cv2
 from numpy.typing import NDArray
 
-from ...core import TARGET, kind_of
+from ...core import TARGET
 from ...errors import DecodeError, PackFormatError
 from ...images import MEDIA, EncodedImage
 from ...store import PackReader
@@ -56,12 +56,12 @@ def field_file(pack: PackReader, index: int, name: str, record: memoryview) -> F
     Raises:
         PackFormatError: the sample is damaged.
     """
-    kind, data = kind_of(pack.fields[name]), pack.read_field(index, name, record)
+    kind, data = pack.kinds[name], pack.read_field(index, name, record)
     if not kind.media:
         return FileContent((f".{kind.suffix}",), bytes(data))
     row, media = pack.media(name)[index], MEDIA[kind.name]
-    raw = not media.one_form and pack.manifest.encoding["name"] == "raw"
-    if not (media.one_form or raw):
+    raw = media.is_color and pack.manifest.encoding["name"] == "raw"
+    if media.is_color and not raw:
         return FileContent(suffixes_of(pack), bytes(data))
     stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
     try:
@@ -74,7 +74,7 @@ def plain_value(pack: PackReader, index: int, name: str, record: memoryview) -> 
     """The value of any other field, in types that JSON has; a class by its name, none as −1."""
     value = pack.value(index, name, record)
     if name != TARGET:
-        return kind_of(pack.fields[name]).to_json(value)
+        return pack.kinds[name].to_json(value)
     classes = pack.manifest.classes
     if not classes or value == -1:
         return value
