@@ -15,9 +15,6 @@ from .encode import EncodeSettings as EncodeSettings
 from .encode import encode as encode
 from .header import probe as probe
 from .header import sniff as sniff
-from .jit import READ as READ
-from .jit import i64 as i64
-from .jit import jit as jit
 from .jpeg import interval_size as interval_size
 from .limits import check_size as check_size
 from .media import GEOMETRY as GEOMETRY

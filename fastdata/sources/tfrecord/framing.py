@@ -14,9 +14,9 @@ from typing import BinaryIO
 from ...errors import SourceError
 from ..archives.paths import open_archive
 from ..base import SpanBlob
-from .crc32c import masked_crc32c
 
 _HEAD, _FOOT = 12, 4  # bytes: length and its CRC before the data, the data's CRC behind them
+_MASK_DELTA, _ALL = 0xA282EAD8, 0xFFFFFFFF
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
 
 
@@ -44,6 +44,17 @@ class RecordBlob:
                 f"its CRC-32C is not the stored one"
             )
         return record[self.start - self.offset : self.stop - self.offset]
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC-32C (RFC 3720, B.4) as TFRecord files hold it: rotated, plus a constant.
+
+    See tensorflow/core/lib/hash/crc32c.h.
+    """
+    import google_crc32c  # only now: where it has no wheel it is slow, and warns when imported
+
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & _ALL
 
 
 def frames(path: str, file: BinaryIO) -> Iterator[tuple[int, int]]:
