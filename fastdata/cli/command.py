@@ -8,23 +8,28 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..core import __version__
 from ..errors import FastdataError, OptionError
-from .inspecting import _info, _show, _verify, add_reading, add_showing
-from .measuring import add_measuring
+from .inspecting import add_info, add_show, add_verify
+from .measuring import add_bench, add_tune
 from .options import FAILED, INTERRUPTED, TERMINATED, USAGE
-from .packing import (
-    _append,
-    _convert,
-    _merge,
-    _pack,
-    _subset,
-    _unpack,
-    add_append,
+from .packing import add_append, add_convert, add_merge, add_pack, add_subset, add_unpack
+
+#: Each adds one command to the parser, with its action, in the order in which ``--help`` has them.
+COMMANDS: tuple[Callable[[Any], None], ...] = (
     add_pack,
-    add_repacking,
+    add_append,
+    add_merge,
+    add_subset,
+    add_convert,
+    add_info,
+    add_verify,
+    add_unpack,
+    add_show,
+    add_bench,
+    add_tune,
 )
 
 
@@ -99,10 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastdata {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_pack(commands, _pack)
-    add_append(commands, _append)
-    add_repacking(commands, _merge, _subset, _convert)
-    add_reading(commands, _info, _verify, _unpack)
-    add_showing(commands, _show)
-    add_measuring(commands)
+    for add in COMMANDS:
+        add(commands)
     return parser

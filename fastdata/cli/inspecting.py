@@ -1,4 +1,4 @@
-"""The options of ``fastdata show``."""
+"""The commands that look at packs: ``info``, ``verify`` and ``show``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,63 @@ from dataclasses import asdict
 from typing import Any
 
 from ..inspection import pack_info, verify_pack
-from ..packing import FORMATS
-from .options import FAILED, _add_quiet, _given, _Run, add_cache, add_command
+from .options import FAILED, add_cache, add_command, add_quiet, given
 
 
-def add_show_options(parser: argparse.ArgumentParser) -> None:
-    """Which samples are drawn, how, and where to."""
+def add_info(commands: Any) -> None:
+    """``fastdata info``."""
+    example = "info photos.pack --json"
+    parser = add_command(commands, "info", _info, "say what a pack contains", example)
+    parser.add_argument("path", metavar="PACK", help="a directory or a URL")
+    add_cache(parser)
+    parser.add_argument("--classes", action="store_true", help="list every class, not only ten")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
+
+
+def _info(path: str, *, classes: bool, as_json: bool, **cache: Any) -> int:
+    info = pack_info(path, **cache)
+    as_values = json.dumps(asdict(info), ensure_ascii=False, indent=1) if as_json else ""
+    print(as_values or info.text(classes))
+    return 0
+
+
+def add_verify(commands: Any) -> None:
+    """``fastdata verify``."""
+    parser = add_command(
+        commands, "verify", _verify, "check every byte of a pack", "verify photos.pack"
+    )
+    parser.add_argument("path", metavar="PACK", help="a directory or a URL")
+    parser.add_argument("--deep", action="store_true", help="decode every image, too")
+    add_quiet(parser)
+
+
+def _verify(path: str, deep: bool, quiet: bool) -> int:
+    report = verify_pack(path, deep=deep, quiet=quiet)
+    if not quiet or not report.ok:
+        print(report)
+    return 0 if report.ok else FAILED
+
+
+def add_show(commands: Any) -> None:
+    """``fastdata show``."""
+    example = "show photos.pack --count 12 --grid --crops 3"
+    purpose = "draw samples of a pack into a PNG file"
+    parser = add_command(commands, "show", _show, purpose, example)
+    parser.add_argument("path", metavar="PACK", help="a directory or a URL")
     parser.add_argument(
         "--out", metavar="FILE", help="the PNG file, replaced if it exists (./PACKNAME.png)"
     )
     _add_choice(parser)
     _add_look(parser)
+    add_cache(parser)
+
+
+def _show(path: str, **options: Any) -> int:
+    from ..inspection import show
+
+    sheet = show(path, **given(options))
+    print(sheet)
+    return 0 if sheet.ok else FAILED
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
@@ -62,63 +108,3 @@ def _names(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in _names(text)]
-
-
-def _info(path: str, *, classes: bool, as_json: bool, **cache: Any) -> int:
-    info = pack_info(path, **cache)
-    as_values = json.dumps(asdict(info), ensure_ascii=False, indent=1) if as_json else ""
-    print(as_values or info.text(classes))
-    return 0
-
-
-def _show(path: str, **options: Any) -> int:
-    from ..inspection import show
-
-    sheet = show(path, **_given(options))
-    print(sheet)
-    return 0 if sheet.ok else FAILED
-
-
-def _verify(path: str, deep: bool, quiet: bool) -> int:
-    report = verify_pack(path, deep=deep, quiet=quiet)
-    if not quiet or not report.ok:
-        print(report)
-    return 0 if report.ok else FAILED
-
-
-def add_reading(commands: Any, info: _Run, verify: _Run, unpack: _Run) -> None:
-    """``fastdata info``, ``verify`` and ``unpack``."""
-    telling = add_command(
-        commands, "info", info, "say what a pack contains", "info photos.pack --json"
-    )
-    telling.add_argument("path", metavar="PACK", help="a directory or a URL")
-    add_cache(telling)
-    telling.add_argument("--classes", action="store_true", help="list every class, not only ten")
-    telling.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
-    checking = add_command(
-        commands, "verify", verify, "check every byte of a pack", "verify photos.pack"
-    )
-    checking.add_argument("path", metavar="PACK", help="a directory or a URL")
-    checking.add_argument("--deep", action="store_true", help="decode every image, too")
-    _add_quiet(checking)
-    back = add_command(
-        commands, "unpack", unpack, "write a pack's images to files", "unpack photos.pack out"
-    )
-    back.add_argument("path", metavar="PACK")
-    back.add_argument("dst", metavar="DST")
-    back.add_argument("--to", choices=FORMATS, default="folder", help="default: folder")
-    _add_quiet(back)
-
-
-def add_showing(commands: Any, show: _Run) -> None:
-    """``fastdata show``."""
-    showing = add_command(
-        commands,
-        "show",
-        show,
-        "draw samples of a pack into a PNG file",
-        "show photos.pack --count 12 --grid --crops 3",
-    )
-    showing.add_argument("path", metavar="PACK", help="a directory or a URL")
-    add_show_options(showing)
-    add_cache(showing)

@@ -13,36 +13,63 @@ if TYPE_CHECKING:
     from ..inspection import BenchReport, TuneReport
 
 
-def add_measuring(commands: Any) -> None:
-    """Both commands."""
-    benching = add_command(
-        commands,
-        "bench",
-        _bench,
-        "say what each stage from file to batch costs on this machine",
-        "bench photos.pack --samples 500 --chart bench.png",
-    )
-    benching.add_argument("path", metavar="PACK", help="a pack, its URL, or an image folder")
-    benching.add_argument("--batch-size", type=int, default=64, metavar="B", help="default: 64")
-    benching.add_argument(
+def add_bench(commands: Any) -> None:
+    """``fastdata bench``."""
+    purpose = "say what each stage from file to batch costs on this machine"
+    example = "bench photos.pack --samples 500 --chart bench.png"
+    parser = add_command(commands, "bench", _bench, purpose, example)
+    parser.add_argument("path", metavar="PACK", help="a pack, its URL, or an image folder")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="B", help="default: 64")
+    parser.add_argument(
         "--samples", type=int, default=1000, metavar="N", help="measured at most (1000)"
     )
-    _add_common(benching, 2.0, "for each stage and each loader")
-    tuning = add_command(
-        commands,
-        "tune",
-        _tune,
-        "find the fastest settings of DataLoaderX on this machine",
-        "tune photos.pack --batch-size 64 --step-ms 50",
-    )
-    tuning.add_argument("path", metavar="PACK", help="a pack, its URL, or an image folder")
-    tuning.add_argument("--batch-size", type=int, required=True, metavar="B")
-    tuning.add_argument(
+    _add_common(parser, 2.0, "for each stage and each loader")
+
+
+def _bench(*, as_json: bool, chart: str | None, **options: Any) -> int:
+    from ..inspection import bench
+
+    if chart is not None:
+        charts.check(chart)
+    report = bench(**options, show=None if as_json else _print_now)
+    if as_json:
+        print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    _save_chart(report, chart, as_json)
+    return 0
+
+
+def add_tune(commands: Any) -> None:
+    """``fastdata tune``."""
+    purpose = "find the fastest settings of DataLoaderX on this machine"
+    example = "tune photos.pack --batch-size 64 --step-ms 50"
+    parser = add_command(commands, "tune", _tune, purpose, example)
+    parser.add_argument("path", metavar="PACK", help="a pack, its URL, or an image folder")
+    parser.add_argument("--batch-size", type=int, required=True, metavar="B")
+    parser.add_argument(
         "--step-ms", type=float, metavar="T", help="what training needs for a batch, milliseconds"
     )
-    tuning.add_argument("--max-workers", type=int, metavar="N", help="default: the cores")
-    _add_common(tuning, 60.0, "for everything")
-    tuning.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--max-workers", type=int, metavar="N", help="default: the cores")
+    _add_common(parser, 60.0, "for everything")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _tune(*, path: str, as_json: bool, chart: str | None, **options: Any) -> int:
+    from ..inspection import tune
+
+    if chart is not None:
+        charts.check(chart)
+    stopped: KeyboardInterrupt | None = None
+    try:
+        report = tune(path, **options)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:
+            raise
+        report, stopped = interrupt.args[0], interrupt
+    _save_chart(report, chart, as_json)  # before the report, which ends in code to be copied
+    print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) if as_json else report)
+    if stopped is not None:
+        raise KeyboardInterrupt("interrupted: this is what was found up to then")
+    return 0
 
 
 def _add_common(parser: argparse.ArgumentParser, seconds: float, of: str) -> None:
@@ -63,18 +90,6 @@ def _add_common(parser: argparse.ArgumentParser, seconds: float, of: str) -> Non
     parser.add_argument("--json", action="store_true", dest="as_json", help="machine-readable")
 
 
-def _bench(*, as_json: bool, chart: str | None, **options: Any) -> int:
-    from ..inspection import bench
-
-    if chart is not None:
-        charts.check(chart)
-    report = bench(**options, show=None if as_json else _print_now)
-    if as_json:
-        print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
-    _save_chart(report, chart, as_json)
-    return 0
-
-
 def _save_chart(report: BenchReport | TuneReport, chart: str | None, as_json: bool) -> None:
     if chart is not None:
         report.save_chart(chart)
@@ -84,22 +99,3 @@ def _save_chart(report: BenchReport | TuneReport, chart: str | None, as_json: bo
 
 def _print_now(line: str) -> None:
     print(line, flush=True)
-
-
-def _tune(*, path: str, as_json: bool, chart: str | None, **options: Any) -> int:
-    from ..inspection import tune
-
-    if chart is not None:
-        charts.check(chart)
-    stopped: KeyboardInterrupt | None = None
-    try:
-        report = tune(path, **options)
-    except KeyboardInterrupt as interrupt:
-        if not interrupt.args:
-            raise
-        report, stopped = interrupt.args[0], interrupt
-    _save_chart(report, chart, as_json)  # before the report, which ends in code to be copied
-    print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) if as_json else report)
-    if stopped is not None:
-        raise KeyboardInterrupt("interrupted: this is what was found up to then")
-    return 0

@@ -1,4 +1,4 @@
-"""What the ``fastdata`` command takes; each command's arguments are those of one function."""
+"""Parts of the ``fastdata`` command that several groups of commands share."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-_Run = Callable[..., int]
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
-
-def add_cache(parser: argparse.ArgumentParser) -> None:
-    """The options of the cache for packs behind URLs."""
-    parser.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
-    parser.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
-
-
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+#: What a command does with its arguments, as keywords; returns the exit code.
+Run = Callable[..., int]
 
 
 def add_command(
-    commands: Any, name: str, run: _Run, purpose: str, example: str
+    commands: Any, name: str, run: Run, purpose: str, example: str
 ) -> argparse.ArgumentParser:
     """A command that says what it is for, with an example."""
     command: argparse.ArgumentParser = commands.add_parser(
@@ -34,8 +27,17 @@ def add_command(
     return command
 
 
-FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """The options of the cache for packs behind URLs."""
+    parser.add_argument("--cache-dir", metavar="DIR", help="where files of a URL are kept")
+    parser.add_argument("--cache-limit", metavar="SIZE", help="the most they may have: 100GB")
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """``--quiet``."""
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that have a value."""
     return {name: value for name, value in options.items() if value is not None}

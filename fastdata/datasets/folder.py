@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import KeyTable, read_file
-from ..errors import DecodeError, OptionError
+from ..errors import DecodeError
 from ..images import DecoderName, EncodedImage, probe
-from ..sources import list_flat, list_folder
+from ..sources import list_image_folder
 from .base import ImageDataset, Transform
 from .reading import Reading
 
@@ -50,9 +50,7 @@ class ImageFolder(ImageDataset):
     ) -> None:
         reading = Reading(apply_exif_orientation, decode_scale, decoder)
         super().__init__(root, transform, target_transform, seed, reading)
-        if flat and allow_empty:
-            raise OptionError("allow_empty is about classes, which a flat folder does not have")
-        listing = list_flat(root) if flat else list_folder(root, allow_empty=allow_empty)
+        listing = list_image_folder(root, flat=flat, allow_empty=allow_empty, stat=False)
         self._classes = listing.classes
         self._keys = listing.keys
         self._targets = listing.targets

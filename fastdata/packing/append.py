@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
-from ..core import TARGET, hexdigest, parse_size
+from ..core import hexdigest, parse_size
 from ..errors import OptionError, PackExistsError
 from ..images import EncodeSettings
-from ..sources import Findings, Item, Source, Stream, samples_of
+from ..sources import Findings, Source, merged_classes, samples_of
 from ..store import (
     REJECTIONS,
     Manifest,
@@ -85,7 +85,7 @@ def append(
         reader.fields, encode, manifest.storage, options.get("on_error") == "fail"
     )
     run = _AppendRun(
-        _with_classes(source, manifest.classes),
+        source.with_classes(merged_classes([manifest.classes, source.classes])),
         destination_of(path, access),
         settings,
         parse_size(options.get("shard_size", "1GiB")),
@@ -98,53 +98,6 @@ def append(
         options.get("restart", False),
         options.get("quiet", False),
     )
-
-
-class _ReclassedSource(Source):
-    """A source whose targets are indices into other class names."""
-
-    def __init__(self, inner: Source, classes: list[str]) -> None:
-        self.inner = inner
-        self.classes = classes
-        self.name, self.root, self.findings = inner.name, inner.root, inner.findings
-        self.fields, self.keys = inner.fields, inner.keys
-        self.sizes, self.stamps = inner.sizes, inner.stamps
-        index = {name: i for i, name in enumerate(classes)}
-        self._map = {i: index[name] for i, name in enumerate(inner.classes)}
-
-    @property
-    def roots(self) -> list[str]:
-        """Those of the source."""
-        return self.inner.roots
-
-    def item(self, index: int) -> Item:
-        """Sample ``index``."""
-        item = self.inner.item(index)
-        target = item.values.get(TARGET)
-        if target is None:
-            return item
-        return item._replace(values={**item.values, TARGET: self._map.get(target, target)})
-
-    def part(self, first: int, stop: int) -> Self:
-        """The samples from ``first`` to ``stop`` − 1."""
-        part: Self = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
-        part.inner = self.inner.part(first, stop)
-        part.keys, part.sizes, part.stamps = part.inner.keys, part.inner.sizes, part.inner.stamps
-        return part
-
-    def digest(self) -> str:
-        """See ``Source``."""
-        return hexdigest([self.inner.digest(), *self.classes])
-
-
-def _with_classes(source: Source | Stream, classes: list[str]) -> Source | Stream:
-    known = set(classes)
-    merged = [*classes, *(name for name in source.classes if name not in known)]
-    if isinstance(source, Stream):
-        source.use_classes(merged)
-        return source
-    return source if merged == source.classes else _ReclassedSource(source, merged)
 
 
 def _next_number(manifest: Manifest) -> int:
@@ -183,8 +136,7 @@ class _AppendRun(PackRun):
         """The pack exists, and is to; but nobody else may have appended to it meanwhile."""
         if self.destination.manifest() != self._old.manifest:
             raise PackExistsError(f"{self.destination} has been changed meanwhile: run this again")
-        roots = self.source.roots if isinstance(self.source, Source) else []
-        if any(self.destination.place.is_at(root) for root in roots):
+        if any(self.destination.place.is_at(root) for root in self.source.roots):
             raise OptionError(
                 f"{self.destination} cannot be appended to itself: merge it into a copy"
             )

@@ -14,7 +14,7 @@ from ..errors import (
     PackFormatError,
 )
 from ..images import EncodeSettings, jpeg
-from ..sources import Source, Stream
+from ..sources import Samples
 from ..store import Access
 
 #: The options that say how images are stored. A pack remembers them; ``check`` leaves no trace.
@@ -85,9 +85,9 @@ def check_on_error(on_error: str) -> None:
         raise OptionError(f"on_error must be quarantine or fail, got {on_error!r}")
 
 
-def check_executor(source: Source | Stream, executor: Executor | None) -> None:
+def check_executor(source: Samples, executor: Executor | None) -> None:
     """OptionError if the source cannot be cut into shards beforehand, as an executor needs it."""
-    if executor is not None and isinstance(source, Stream):
+    if executor is not None and source.listing is None:
         raise OptionError("an executor needs samples that can be listed: a folder, files, packs")
 
 

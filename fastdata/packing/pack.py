@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from typing_extensions import Unpack
 
-from ..core import Field, existing_directory, parse_size
-from ..errors import OptionError
+from ..core import Field, parse_size
 from ..images import DEFAULT_ENCODING, EncodeSettings
-from ..sources import Source, list_image_folder, list_table, samples_of
+from ..sources import Source, open_source, samples_of
 from ..store import DEFAULT_STORAGE, Access
 from ..store import storage as known_storage
 from .options import (
@@ -144,11 +143,6 @@ def pack_image_folder(
     destination = destination_of(dst, access_of(options))
     if destination.published() is None:  # else the run itself looks at it
         destination.check_new([os.fspath(src)], options.get("overwrite", False), labels is not None)
-    if flat and allow_empty:
-        raise OptionError("allow_empty is about classes, which a flat folder does not have")
-    if labels is None:
-        return pack(list_image_folder(src, flat=flat, allow_empty=allow_empty), dst, **options)
-    if flat or allow_empty:
-        raise OptionError("flat and allow_empty are about folders: not with labels")
-    existing_directory(src)
-    return pack(list_table(labels, src), dst, **options)
+    kind = "folder" if labels is None else "table"
+    source = open_source(src, kind, flat=flat, labels=labels, allow_empty=allow_empty)
+    return pack(source, dst, **options)

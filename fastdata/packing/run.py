@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..core import __version__
 from ..errors import FastdataError, PackingError, RemoteError, SourceError
 from ..images import resample
-from ..sources import Findings, Source, Stream
+from ..sources import Findings, Samples
 from ..store import Contents, Manifest, Rejection, ShardPart, assemble
 from .job import job_identity
 from .options import PackSettings
@@ -29,7 +29,7 @@ from .write import expansion, pack_source, pack_stream, plan_shards
 class PackRun:
     """One packing run: what it reads, what it writes, and how."""
 
-    source: Source | Stream
+    source: Samples
     destination: Destination
     settings: PackSettings
     shard_size: int
@@ -46,7 +46,7 @@ class PackRun:
                 return self._nothing_to_do()
             self.check_destination()
             with (
-                self.destination.hold(self.job(), self._listed, restart) as work,
+                self.destination.hold(self.job(), self.source.listing, restart) as work,
                 _resumable(work),
             ):
                 self.check_destination()  # now that no other process can change it
@@ -55,10 +55,6 @@ class PackRun:
                 report = self._assemble(work, started, resumed)
                 self.publish(work)
         return report
-
-    @property
-    def _listed(self) -> Source | None:
-        return self.source if isinstance(self.source, Source) else None
 
     def _was_done(self, restart: bool) -> bool:
         """True if an earlier run was stopped when nothing was left to do but to clear up.
@@ -69,9 +65,9 @@ class PackRun:
         if commit is None:
             return False
         self.clear_up()
-        if restart or commit.job != job_identity(self.job(), self._listed):
+        if restart or commit.job != job_identity(self.job(), self.source.listing):
             return False
-        if isinstance(self.source, Source) or self.source.has_parts(commit.parts):
+        if self.source.has_parts(commit.parts):
             return True
         if self.source.length is not None:
             return False
@@ -99,11 +95,7 @@ class PackRun:
 
     def check_destination(self) -> None:
         """Raise OptionError or PackExistsError if the pack may not be written."""
-        if isinstance(self.source, Source):
-            inside = not self.source.walks
-            self.destination.check_new(self.source.roots, self.overwrite, inside)
-        else:
-            self.destination.check_new([], self.overwrite)
+        self.destination.check_new(self.source.roots, self.overwrite, not self.source.walks)
 
     def job(self) -> dict[str, Any]:
         """All that the pack's bytes depend on, besides the samples' own bytes."""
@@ -121,19 +113,19 @@ class PackRun:
             "encoding": encode.describe(),
             "check": encode.check,
             "shard_size": self.shard_size,
-            "digest": source.digest() if isinstance(source, Source) else source.classes,
+            "digest": source.digest(),
         }
 
     def _write_shards(
         self, work: Destination, workers: int, executor: Executor | None, quiet: bool
     ) -> None:
-        source, settings = self.source, self.settings
+        source, settings = self.source.listing, self.settings
         self._reject_listed()
-        total = source.length if isinstance(source, Stream) else len(source)
-        with tqdm(total=total, unit="img", disable=True if quiet else None) as bar:
+        with tqdm(total=self.source.length, unit="img", disable=True if quiet else None) as bar:
             progress = _SpeedBar(bar)
-            if isinstance(source, Stream):
-                pack_stream(work, source, self.shard_size, settings, workers, progress, self.first)
+            if source is None:
+                samples, size, first = self.source, self.shard_size, self.first
+                pack_stream(work, samples, size, settings, workers, progress, first)
                 return
             spans = plan_shards(source.sizes, self.shard_size, expansion(source, settings))
             done = work.done()
@@ -204,7 +196,7 @@ class PackRun:
     @property
     def findings(self) -> Findings:
         """Findings besides samples when they were listed."""
-        return self.source.findings if isinstance(self.source, Source) else Findings()
+        return self.source.findings
 
     def contents(self) -> Contents:
         """Those values of the manifest that source and settings determine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import DecodeError, FastdataError, PackingError, SourceError
@@ -26,6 +27,16 @@ def item_of(source: Source, index: int) -> Item:
     except OSError as error:
         reason = error.strerror or error
         raise SourceError(f"{source.keys[index]}: cannot be read: {reason}") from error
+
+
+def record_of(fetch: Callable[[], Item], settings: PackSettings) -> Record | Bad:
+    """Fetch, read and encode one sample, in whichever thread.
+
+    Raises:
+        SourceError: it cannot be fetched, or the source is not what it said it was.
+        PackingError: it is bad, and that is to stop everything.
+    """
+    return encoded(fetch(), settings)
 
 
 def encoded(item: Item, settings: PackSettings) -> Record | Bad:

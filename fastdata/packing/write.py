@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from ..core import keep_freed_memory, ordered_map
 from ..errors import SourceError
 from ..images import quiet_opencv, single_threaded_opencv
-from ..sources import Item, Source, Stream, Trace
+from ..sources import Samples, Source, Task, Trace
 from ..store import PartInfo, Record
 from .options import PackSettings
-from .samples import Bad, encoded, item_of
+from .samples import Bad, item_of, record_of
 from .sequence import ShardStream
 from .workspace.base import Destination
 from .workspace.lease import Upload
@@ -68,7 +69,7 @@ def expansion(source: Source, settings: PackSettings) -> float:
         return 1.0
     read = written = 0
     for index in np.unique(np.linspace(0, len(source) - 1, _ESTIMATE_FROM).astype(int)).tolist():
-        result = encoded(item_of(source, index), settings)
+        result = record_of(partial(item_of, source, index), settings)
         if isinstance(result, Record):
             read += int(source.sizes[index])
             written += len(result.data)
@@ -103,11 +104,11 @@ def pack_source(
 
     Raises:
         SourceError: a file that was listed has vanished.
-        PackingError: see ``encoded``.
+        PackingError: see ``record_of``.
     """
 
     def encode_at(index: int) -> Record | Bad:
-        result = encoded(item_of(source, index), settings)
+        result = record_of(partial(item_of, source, index), settings)
         if isinstance(result, Bad) and source.has_vanished(index):
             raise SourceError(
                 f"{result.rejection.key}: it was there when the source was listed, and is gone"
@@ -175,23 +176,24 @@ def _encoding(shards: ShardStream, workers: int) -> Iterator[ThreadPoolExecutor]
 
 def pack_stream(
     work: Destination,
-    stream: Stream,
+    samples: Samples,
     shard_size: int,
     settings: PackSettings,
     workers: int,
     progress: Progress,
     first: int = 0,
 ) -> None:
-    """Write a stream's shards from number ``first`` on; pass over the samples of those that exist.
+    """Write shards of samples as they come, from number ``first`` on; pass over the samples of
+    those that exist.
 
     Raises:
         SourceError: the samples passed over are not those of the run before.
     """
-    tasks = stream.tasks()
+    tasks = samples.tasks()
     number, trace = _pass_over(work, tasks, progress, first), Trace()
 
-    def run(task: Callable[[], Item]) -> Record | Bad:
-        return encoded(task(), settings)
+    def run(task: Task) -> Record | Bad:
+        return record_of(task, settings)
 
     shards = ShardStream(work.path, settings, upload=work.upload)
     size = count = 0
@@ -213,9 +215,7 @@ def pack_stream(
         shards.finish()
 
 
-def _pass_over(
-    work: Destination, tasks: Iterator[Callable[[], Item]], progress: Progress, number: int
-) -> int:
+def _pass_over(work: Destination, tasks: Iterator[Task], progress: Progress, number: int) -> int:
     """Skip the samples of the shards that are complete; returns the number of the next one."""
     done = work.done()
     while number in done:

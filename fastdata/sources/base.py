@@ -1,4 +1,8 @@
-"""What a source of samples has to do: list them all first, then give each one by its index."""
+"""Samples to be packed: what they have to tell of themselves, and how each of them is had.
+
+``Source`` is the usual kind: it lists all samples first, then gives each one by its index. Samples
+that come one after the other, as an iterable gives them, are ``Samples``, too (see ``iterables``).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from ..core import Field, KeyTable, hexdigest, read_file
+from .classes import ClassMap
 
 
 @runtime_checkable
@@ -74,39 +79,154 @@ class Item(NamedTuple):
     values: dict[str, Any]
 
 
-class Source(ABC):
+@dataclass
+class Findings:
+    """Notes and rejections of a listing: what was met besides samples.
+
+    Attributes:
+        ignored: number of files left out because of their extension, by extension.
+        rejected: images that cannot be listed, as (escaped name, reason).
+        notes: what else the user should know.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Task(Protocol):
+    """A sample that can be fetched, in whichever thread."""
+
+    def __call__(self) -> Item:
+        """Fetch it."""
+
+    def trace(self) -> bytes:
+        """Bytes that tell it from other samples, as far as that can be told without fetching."""
+
+
+class IndexedTask:
+    """Sample ``index`` of some samples; without fetching, nothing but its number is known."""
+
+    __slots__ = ("index", "samples")
+
+    def __init__(self, samples: Samples, index: int) -> None:
+        self.samples, self.index = samples, index
+
+    def __call__(self) -> Item:
+        return self.samples.item(self.index)
+
+    def trace(self) -> bytes:
+        """The number."""
+        return b"%d," % self.index
+
+
+class Samples(ABC):
+    """Interface of all that can be packed.
+
+    Attributes:
+        name: what ``--source`` calls their kind.
+        fields: what a sample consists of.
+        classes: class names; the field "target" is an index into them.
+        findings: what was met besides samples.
+        sizes: int64 array, the number of bytes to be read for each sample; about right suffices,
+            and 0 stands for one that is not known.
+        walks: whether whatever lies below ``roots`` is found, so that no pack may be written there.
+    """
+
+    walks = False
+
+    name: str
+    fields: dict[str, Field]
+    classes: list[str]
+    findings: Findings
+    sizes: NDArray[np.int64]
+
+    @property
+    def listing(self) -> Source | None:
+        """The samples, if each of them is known beforehand by name, size and time, so that shards
+        can be planned, and written by any process in any order; None if they have to be packed one
+        after the other."""
+        return None
+
+    @property
+    @abstractmethod
+    def length(self) -> int | None:
+        """Number of samples, or None if only iterating tells."""
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of all names; about right suffices."""
+        return 0
+
+    @property
+    def roots(self) -> list[str]:
+        """The files and directories that they are read from, as far as these are known by name."""
+        return []
+
+    @abstractmethod
+    def item(self, index: int) -> Item:
+        """Sample ``index`` (0 ≤ index < length). Bytes of images are not read yet."""
+
+    @abstractmethod
+    def tasks(self) -> Iterator[Task]:
+        """A task for each sample, in order; iterators and generators give them only once."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256, in hex, of all that goes into a pack besides the samples themselves."""
+
+    @abstractmethod
+    def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
+        """Whether the samples, which may be read for it, are those of earlier shards.
+
+        Args:
+            parts: for each shard the number of its samples and the ``Trace`` of their tasks.
+        """
+
+    @abstractmethod
+    def with_classes(self, classes: Sequence[str]) -> Samples:
+        """The same samples with these class names, among them all that there were: a target keeps
+        its name. They take the place of these, which are not to be used any more."""
+
+
+class Source(Samples):
     """The samples of one kind of input, listed, in an order that is always the same.
 
     A source holds arrays, not an object for each sample, so that millions are no burden. It can
     be pickled and its items may be read in any thread or process.
 
     Attributes:
-        name: what ``--source`` calls it.
         root: the path it was opened with.
-        fields: what its samples consist of.
-        classes: class names; the field "target" is an index into them.
-        findings: what was met besides samples.
         keys: the samples' names.
-        sizes: int64 array, the number of bytes to be read for each sample; about right suffices.
         stamps: int64 array; another number means that the sample may have changed. Modification
             times in nanoseconds, say, of the file itself or of the archive that it lies in.
-        walks: whether it finds whatever lies below ``root``, so that no pack may be written there.
+        The rest: see ``Samples``.
     """
 
     walks = True
 
-    name: str
     root: str
-    fields: dict[str, Field]
-    classes: list[str]
-    findings: Findings
     keys: KeyTable
-    sizes: NDArray[np.int64]
     stamps: NDArray[np.int64]
 
     @property
+    def listing(self) -> Source:
+        """Itself."""
+        return self
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self)
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of all names."""
+        return len(self.keys.blob)
+
+    @property
     def roots(self) -> list[str]:
-        """The files and directories that it reads, as far as they are known by name."""
+        """The path it was opened with."""
         return [self.root]
 
     def __len__(self) -> int:
@@ -116,9 +236,9 @@ class Source(ABC):
         for index in range(len(self)):
             yield self.item(index)
 
-    @abstractmethod
-    def item(self, index: int) -> Item:
-        """Sample ``index`` (0 ≤ index < len). Bytes of images are not read yet."""
+    def tasks(self) -> Iterator[Task]:
+        """A task for each sample."""
+        return (IndexedTask(self, index) for index in range(len(self)))
 
     @abstractmethod
     def part(self, first: int, stop: int) -> Self:
@@ -139,6 +259,49 @@ class Source(ABC):
         fields = [part for name, field in self.fields.items() for part in (name, str(field))]
         return hexdigest([*fields, "classes", *self.classes])
 
+    def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
+        """True: keys, sizes, stamps and digest, which tell whether the pack is another one, are
+        compared before."""
+        return True
+
+    def with_classes(self, classes: Sequence[str]) -> Source:
+        """See ``Samples``."""
+        return self if list(classes) == self.classes else RenumberedSource(self, classes)
+
+
+class RenumberedSource(Source):
+    """A source whose targets are indices into other class names."""
+
+    def __init__(self, inner: Source, classes: Sequence[str]) -> None:
+        self.inner = inner
+        self.classes = list(classes)
+        self.name, self.root, self.findings = inner.name, inner.root, inner.findings
+        self.fields, self.walks = inner.fields, inner.walks
+        self.keys, self.sizes, self.stamps = inner.keys, inner.sizes, inner.stamps
+        self._map = ClassMap(inner.classes, self.classes)
+
+    @property
+    def roots(self) -> list[str]:
+        """Those of the source."""
+        return self.inner.roots
+
+    def item(self, index: int) -> Item:
+        """Sample ``index``."""
+        item = self.inner.item(index)
+        return item._replace(values=self._map.renumbered(item.values))
+
+    def part(self, first: int, stop: int) -> Self:
+        """The samples from ``first`` to ``stop`` − 1."""
+        part: Self = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.inner = self.inner.part(first, stop)
+        part.keys, part.sizes, part.stamps = part.inner.keys, part.inner.sizes, part.inner.stamps
+        return part
+
+    def digest(self) -> str:
+        """See ``Source``."""
+        return hexdigest([self.inner.digest(), *self.classes])
+
 
 def stat_files(paths: Iterator[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sizes in bytes and modification times in ns; (0, −1) for what cannot be asked: reading it
@@ -154,18 +317,3 @@ def stat_files(paths: Iterator[str]) -> tuple[NDArray[np.int64], NDArray[np.int6
             sizes.append(status.st_size)
             stamps.append(status.st_mtime_ns)
     return np.array(sizes, np.int64), np.array(stamps, np.int64)
-
-
-@dataclass
-class Findings:
-    """What a walk through a folder met besides images.
-
-    Attributes:
-        ignored: number of files left out because of their extension, by extension.
-        rejected: images that cannot be listed, as (escaped name, reason).
-        notes: what else the user should know.
-    """
-
-    ignored: Counter[str] = field(default_factory=Counter)
-    rejected: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)

@@ -1,45 +1,46 @@
-"""Which kind of source a path is, and opening it."""
+"""Kinds of sources, which of them a path is, and opening it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, SourceNotFoundError
 from ..store import MANIFEST
 from .base import Source
+from .coco.source import OPTIONS as COCO_OPTIONS
 from .coco.source import detect_coco, list_coco
-from .folder.source import list_image_folder
+from .folder.source import OPTIONS as FOLDER_OPTIONS
+from .folder.source import detect_folder, list_image_folder
+from .kinds import Kind
 from .lmdb.source import detect_lmdb, list_lmdb
+from .pairs.source import OPTIONS as PAIR_OPTIONS
 from .pairs.source import detect_pairs, list_pairs
 from .recordio.source import detect_recordio, list_recordio
 from .sidecar import sidecar_path
-from .table.source import list_table
+from .table.source import OPTIONS as TABLE_OPTIONS
+from .table.source import detect_table, open_table
 from .tar.source import detect_tar, list_tar
 from .tfrecord.source import detect_tfrecord, list_tfrecord
 
-_TABLES = (".csv", ".jsonl", ".ndjson")
 _UNPACKED = ("manifest.jsonl", "labels.csv")
-_ARCHIVES: dict[str, Callable[[str], bool]] = {
-    "lmdb": detect_lmdb,
-    "tar": detect_tar,
-    "tfrecord": detect_tfrecord,
-    "recordio": detect_recordio,
-}
 
-#: By name: what opens the source, and the options that it takes besides the path.
-SOURCES: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
-    "folder": (list_image_folder, ("allow_empty",)),
-    "flat": (lambda path: list_image_folder(path, flat=True), ()),
-    "table": (list_table, ("images", "fields")),
-    "pairs": (list_pairs, ("masks", "split", "allow_missing")),
-    "coco": (list_coco, ("images",)),
-    "tar": (list_tar, ()),
-    "tfrecord": (list_tfrecord, ()),
-    "recordio": (list_recordio, ()),
-    "lmdb": (list_lmdb, ()),
+#: By name, in the order in which a path is asked whether it is one.
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("coco", list_coco, detect_coco, COCO_OPTIONS),
+        Kind("pairs", list_pairs, detect_pairs, PAIR_OPTIONS),
+        Kind("table", open_table, detect_table, TABLE_OPTIONS),
+        Kind("folder", list_image_folder, detect_folder, FOLDER_OPTIONS),
+        Kind("flat", partial(list_image_folder, flat=True)),
+        Kind("lmdb", list_lmdb, detect_lmdb),
+        Kind("tar", list_tar, detect_tar),
+        Kind("tfrecord", list_tfrecord, detect_tfrecord),
+        Kind("recordio", list_recordio, detect_recordio),
+    )
 }
 
 
@@ -48,7 +49,7 @@ def open_source(path: str | os.PathLike[str], kind: str | None = None, **options
 
     Args:
         path: a directory, a file, or for archives a pattern such as ``train-{000..012}.tar``.
-        kind: a name in ``SOURCES``; None finds out what is there.
+        kind: a name in ``KINDS``; None finds out what is there.
         options: those that the kind takes, such as ``masks`` for "pairs"; None is as if not given.
 
     Raises:
@@ -58,19 +59,11 @@ def open_source(path: str | os.PathLike[str], kind: str | None = None, **options
     place = os.fspath(path)
     given = {name: value for name, value in options.items() if value not in (None, False)}
     if kind is None:
-        kind = "pairs" if "masks" in given else detect(place)
-    if kind not in SOURCES:
-        raise OptionError(f"source must be one of {', '.join(SOURCES)}; got {kind!r}")
-    opener, known = SOURCES[kind]
-    unknown = sorted(given.keys() - set(known))
-    if unknown:
-        takers = [name for name, (_, names) in SOURCES.items() if unknown[0] in names]
-        raise OptionError(
-            f"{unknown[0]} does not apply to a source of kind {kind!r}, but to {', '.join(takers)}"
-        )
-    if kind == "table" and "images" in given:
-        given["root"] = given.pop("images")
-    return opener(place, **given)
+        kind = _implied(given) or detect(place)
+    if kind not in KINDS:
+        raise OptionError(f"source must be one of {', '.join(KINDS)}; got {kind!r}")
+    _check_options(KINDS[kind], given)
+    return KINDS[kind].list(place, **given)
 
 
 def detect(path: str) -> str:
@@ -81,21 +74,18 @@ def detect(path: str) -> str:
         SourceNotFoundError: there is nothing.
     """
     if os.path.isdir(path):
-        return _detect_directory(path)
-    suffix = Path(path).suffix.lower()
-    if suffix in _TABLES:
-        return "table"
-    if suffix == ".json":
-        return "coco" if detect_coco(path) else "table"
-    for kind, is_kind in _ARCHIVES.items():
-        if is_kind(path):
-            return kind
+        _check_no_pack(path)
+    for kind in KINDS.values():
+        if kind.detect is not None and kind.detect(path):
+            return kind.name
+    if os.path.isdir(path):
+        return "folder"  # it tells best what there should be
     if not os.path.lexists(path):
         raise SourceNotFoundError(f"no source of images: {path} does not exist")
     raise OptionError(f"{path}: no kind of source is known by it; say which (--source)")
 
 
-def _detect_directory(path: str) -> str:
+def _check_no_pack(path: str) -> None:
     if os.path.lexists(os.path.join(path, MANIFEST)):
         raise OptionError(f"{path} is a pack: convert, merge or subset makes another one of it")
     for table in _UNPACKED:
@@ -104,12 +94,25 @@ def _detect_directory(path: str) -> str:
                 f"{path} has been unpacked from a pack, with a table: pack {Path(path, table)}, or "
                 "say what the directory is (--source)"
             )
-    if detect_coco(path):
-        return "coco"
-    if detect_pairs(path):
-        return "pairs"
-    with os.scandir(path) as entries:
-        has_directories = any(entry.is_dir() for entry in entries)
-    if has_directories and not path.rstrip("/").endswith(".lmdb"):
-        return "folder"
-    return next((kind for kind, is_kind in _ARCHIVES.items() if is_kind(path)), "folder")
+
+
+def _implied(given: dict[str, Any]) -> str | None:
+    """The kind that one of the options says; OptionError if others say another."""
+    said = {
+        option: kind.name
+        for kind in KINDS.values()
+        for option in kind.options
+        if option.implies and option.name in given
+    }
+    if len(set(said.values())) > 1:
+        what = (f"{option} means a source of kind {kind!r}" for option, kind in said.items())
+        raise OptionError(f"{', '.join(what)}: give one of them")
+    return next(iter(said.values()), None)
+
+
+def _check_options(kind: Kind, given: dict[str, Any]) -> None:
+    known = {option.name for option in kind.options}
+    for name in sorted(given.keys() - known):
+        takers = [k.name for k in KINDS.values() if any(o.name == name for o in k.options)]
+        to = f", but to {', '.join(takers)}" if takers else ""
+        raise OptionError(f"{name} does not apply to a source of kind {kind.name!r}{to}")

@@ -16,6 +16,7 @@ from ..errors import OptionError, PackFormatError
 from ..images import MEDIA, StoredImage, StoredMedia
 from ..store import PackReader
 from .base import Findings, Item, Source
+from .classes import ClassMap, merged_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ class PackSource(Source):
         self.root = os.fspath(self.packs[0].path)
         self.fields = _common_fields(self.packs)
         everything = [pack.manifest.classes for pack in self.packs]
-        self.classes = _union(everything) if classes is None else list(classes)
+        self.classes = merged_classes(everything) if classes is None else list(classes)
         self.findings = Findings()
         chosen = indices or [None] * len(self.packs)
         self._place = np.concatenate(
             [_places(number, pack, chosen[number]) for number, pack in enumerate(self.packs)]
         )
-        self._maps = [_class_map(pack, self.classes) for pack in self.packs]
+        self._maps = [ClassMap(pack.manifest.classes, self.classes) for pack in self.packs]
         self.keys = KeyTable.from_strings(
             _key(self.packs[number], index) for number, index in self._place.tolist()
         )
@@ -104,13 +105,12 @@ class PackSource(Source):
         values: dict[str, Any] = {}
         for name, kind in pack.kinds.items():
             if name == TARGET:
-                target = pack.targets.item(place)
-                values[name] = self._maps[number].get(target, target)
+                values[name] = pack.targets.item(place)
             elif kind.media:
                 values[name] = Stored(pack, place, name, self.again)
             else:
                 values[name] = pack.value(place, name)
-        return Item(self.keys[index], values)
+        return Item(self.keys[index], self._maps[number].renumbered(values))
 
     def part(self, first: int, stop: int) -> Self:
         """The samples from ``first`` to ``stop`` − 1."""
@@ -156,13 +156,3 @@ def _common_fields(packs: Sequence[PackReader]) -> dict[str, Field]:
                 f"{pack.path} has {pack.manifest.fields}"
             )
     return first.fields
-
-
-def _union(classes: Sequence[Sequence[str]]) -> list[str]:
-    """All names, in the order in which they are first met."""
-    return list(dict.fromkeys(name for names in classes for name in names))
-
-
-def _class_map(pack: PackReader, classes: list[str]) -> dict[int, int]:
-    index = {name: i for i, name in enumerate(classes)}
-    return {i: index[name] for i, name in enumerate(pack.manifest.classes) if name in index}

@@ -121,17 +121,18 @@ class TestPack:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("--source zip", "'zip'.*folder.*flat.*table"),
+            ("--source zip", "'zip'.*table.*folder.*flat"),
             ("--fields n", "expected NAME=KIND, got 'n'"),
             ("--fields =int", "expected NAME=KIND, got '=int'"),
             ("--fields n=int", "fields does not apply to .*'folder', but to table"),
             ("--split val", "split does not apply to .*'folder', but to pairs"),
-            ("--images x", "images does not apply to .*'folder', but to table, coco"),
-            ("--flat --source tar", "--flat is about a folder: not with --source tar"),
-            ("--flat --masks x", "masks does not apply to .*'flat'"),
-            ("--labels t.csv --source table", "--labels says what SRC is: not with --source"),
-            ("--labels t.csv --images x", "not with --source or --images"),
-            ("--labels t.csv --masks x", "masks does not apply to .*'table'"),
+            ("--images x", "images does not apply to .*'folder', but to coco, table"),
+            ("--flat --source tar", "flat does not apply to .*'tar', but to folder"),
+            ("--flat --masks x", "--masks.*'pairs'.*--flat.*'folder': give one of them"),
+            ("--labels t.csv --source tar", "labels does not apply to .*'tar', but to table"),
+            ("--labels t.csv --flat", "--labels.*'table'.*--flat.*'folder': give one of them"),
+            ("--labels t.csv --images x", "the source is the images' directory: not images"),
+            ("--labels t.csv --masks x", "--masks.*'pairs'.*--labels.*'table': give one of them"),
         ],
     )
     def test_options_that_do_not_go_together(

@@ -333,7 +333,8 @@ class TestEncodings:
             ({"encoding": "jpeg", "check": "header"}, "does not decode"),
             ({"check": "header"}, "'sliceable' has to: choose encoding keep"),
             ({"workers": 0}, "workers must be >= 1, got 0"),
-            ({"flat": True, "labels": "labels.csv"}, "not with labels"),
+            ({"flat": True, "labels": "labels.csv"}, "flat does not apply to .*'table'"),
+            ({"labels": "labels.csv", "allow_empty": True}, "but to folder"),
             ({"flat": True, "allow_empty": True}, "allow_empty"),
         ],
     )

@@ -27,7 +27,7 @@ from fastdata.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from fastdata.sources.detect import SOURCES, detect, open_source
+from fastdata.sources.detect import KINDS, detect, open_source
 from fastdata.sources.table.source import list_table
 
 JPEG = encoded(picture(20, 30))
@@ -176,14 +176,14 @@ class TestDetect:
 class TestOptions:
     @pytest.mark.parametrize("kind", ["zip", "", "Folder", "packs", "labels"])
     def test_a_kind_that_is_none(self, tmp_path: Path, kind: str) -> None:
-        message = f"source must be one of folder, flat, table, .*; got {kind!r}"
+        message = f"source must be one of coco, pairs, table, folder, flat, .*; got {kind!r}"
         with pytest.raises(OptionError, match=message):
             open_source(classes(tmp_path), kind)
 
     @pytest.mark.parametrize(
         ("make", "options", "message"),
         [
-            (classes, {"images": "x"}, "images does not apply to .*'folder', but to table, coco"),
+            (classes, {"images": "x"}, "images does not apply to .*'folder', but to coco, table"),
             (
                 table,
                 {"allow_empty": True},
@@ -202,7 +202,7 @@ class TestOptions:
             open_source(make(tmp_path), **options)
 
     def test_options_that_are_not_given(self, tmp_path: Path) -> None:
-        everything = {name: None for _, names in SOURCES.values() for name in names}
+        everything = {option.name: None for kind in KINDS.values() for option in kind.options}
         source = open_source(classes(tmp_path), **{**everything, "allow_empty": False})
         assert len(source) == 4
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fastdata.core.files import read_file
 from fastdata.errors import EmptySourceError, SourceError, SourceNotFoundError
-from fastdata.sources.folder.walk import EXTENSIONS, Listing, list_flat, list_folder
+from fastdata.sources import EXTENSIONS, Source
+from fastdata.sources.folder.source import list_flat, list_folder
 
 # The list in torchvision.datasets.folder, and the one that fastdata adds.
 TORCHVISION = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -56,8 +57,8 @@ def image_folder(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
     return classes, samples
 
 
-def found(listing: Listing) -> list[tuple[str, int]]:
-    return [(sample.key, sample.target) for sample in listing]
+def found(listing: Source) -> list[tuple[str, int]]:
+    return [(item.key, item.values["target"]) for item in listing]
 
 
 def can_be_a_directory(paths: list[str]) -> bool:

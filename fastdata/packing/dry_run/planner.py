@@ -9,13 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from ...core import Field, available_cores, parse_size
-from ...errors import OptionError, PackExistsError
-from ...sources import Item, Source, Stream, samples_of
+from ...errors import PackExistsError
+from ...sources import Item, Samples, Source, samples_of
 from ...store import DEFAULT_STORAGE, TABLE_DTYPE, column_types, is_url
 from ...store import storage as known_storage
 from ..options import PackOptions, PackSettings, checked_workers, encode_settings, usable
@@ -53,21 +51,15 @@ def plan_pack(
         OptionError: options contradict each other, or the samples can be had only once.
         SourceError: the source cannot be listed, or has no samples.
     """
-    if not (isinstance(samples, (Source, os.PathLike)) or _is_lasting(samples)):
-        raise OptionError("a plan needs samples that can be read again: a sequence, or a source")
-    source = samples_of(samples, fields, classes)
+    source = samples_of(samples, fields, classes, again=True)
     known = dst is not None and not is_url(dst)
     return _Planner(source, Path(dst if dst is not None and known else "pack"), options).plan(known)
-
-
-def _is_lasting(samples: Any) -> bool:
-    return hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
 
 
 class _Planner:
     """Makes a plan; arguments as for ``plan_pack``."""
 
-    def __init__(self, source: Source | Stream, path: Path, options: PackOptions) -> None:
+    def __init__(self, source: Samples, path: Path, options: PackOptions) -> None:
         encode = usable(encode_settings(options))
         self.storage = known_storage(options.get("storage", DEFAULT_STORAGE))
         self.source, self.path = source, path
@@ -80,9 +72,8 @@ class _Planner:
         self.run = PackRun(
             source, self.destination, self.settings, self.shard_size, overwrite=self.overwrite
         )
-        self.listed = isinstance(source, Source)
-        self.sizes: NDArray[np.int64] = getattr(source, "sizes", np.zeros(0, np.int64))
-        self.count = len(source) if isinstance(source, Source) else source.length or 0
+        self.listing, self.count = source.listing, source.length or 0
+        self.sizes = source.sizes
         self.bytes_in = int(self.sizes.sum())
 
     def plan(self, with_path: bool) -> PackPlan:
@@ -108,7 +99,7 @@ class _Planner:
             storage=self.storage.name,
             encoding=self.settings.encode.describe(),
             shards=shards,
-            shards_are_exact=self.listed,
+            shards_are_exact=self.listing is not None,
             looks=looks,
             bytes_out=out,
             seconds=self._seconds(looks),
@@ -119,18 +110,16 @@ class _Planner:
         )
 
     def _item(self, index: int) -> tuple[Item, int]:
-        if isinstance(self.source, Source):
-            return self.source.item(index), self.sizes.item(index)
-        return self.source.sample(index), 0
+        return self.source.item(index), self.sizes.item(index)
 
     def _total(self, looks: list[SampleFacts], values: Sequence[float]) -> Estimate:
         return total(values, [look.bytes_in for look in looks], self.count, self.bytes_in)
 
     def _shards(self, records: Estimate) -> list[tuple[int, int]]:
-        if not isinstance(self.source, Source):
+        if self.listing is None:
             number = max(math.ceil(records.value / self.shard_size), 1)
             return [(self.count // number, round(records.value / number))] * number
-        spans = plan_shards(self.sizes, self.shard_size, expansion(self.source, self.settings))
+        spans = plan_shards(self.sizes, self.shard_size, expansion(self.listing, self.settings))
         return [(span.stop - span.first, self._share(span, records)) for span in spans]
 
     def _stored(self, record: int) -> int:
@@ -146,8 +135,7 @@ class _Planner:
         """Of the table, the keys and the columns."""
         columns = column_types(self.settings.fields).values()
         row = sum(dtype.itemsize * math.prod(shape) for dtype, shape in columns)
-        keys = len(self.source.keys.blob) if isinstance(self.source, Source) else 8 * self.count
-        return keys + self.count * (row + TABLE_DTYPE.itemsize + 8)
+        return self.source.key_bytes + self.count * (row + TABLE_DTYPE.itemsize + 8)
 
     def _seconds(self, looks: list[SampleFacts]) -> Estimate:
         alone = self._total(looks, [look.seconds for look in looks])
@@ -168,8 +156,7 @@ class _Planner:
         largest = max((size for _, size in shards), default=0)
         # While it packs, side files are kept by shard, too.
         needed = round(out.high) + self.storage.spare * largest + self._side_bytes()
-        listed = self.source if isinstance(self.source, Source) else None
-        left = None if self.restart else self.destination.left_behind(self.run.job(), listed)
+        left = None if self.restart else self.destination.left_behind(self.run.job(), self.listing)
         done, differences = left or (None, [])
         free = shutil.disk_usage(place).free
         return {

@@ -13,11 +13,13 @@ from typing import Any
 from ...core import Field, dump_json, shown
 from ...errors import DecodeError, SourceError
 from ..columns.column import Column, PackedBuilder, PackedColumn, build_column
-from ..columns.source import ColumnSource
+from ..columns.source import IMAGES, ColumnSource
 from .document import CocoDocument
 from .layout import annotation_file, detect_coco, image_root
 
-__all__ = ["CocoSource", "detect_coco", "list_coco"]
+__all__ = ["OPTIONS", "CocoSource", "detect_coco", "list_coco"]
+
+OPTIONS = (IMAGES,)
 
 _KINDS = {
     "boxes": Field("boxes"),

@@ -12,7 +12,11 @@ from typing_extensions import Self
 
 from ...core import hexdigest, kind_of
 from ..base import Findings, Item, Source, stat_files
+from ..kinds import SourceOption
 from .column import Column, PackedColumn
+
+#: The option of sources that have the images' paths in a file.
+IMAGES = SourceOption("images", "where the paths of images begin", "DIR")
 
 
 @dataclass(eq=False)

@@ -1,30 +1,28 @@
-"""Python iterables and torch datasets as what is packed."""
+"""Python iterables and torch datasets as samples that come one after the other."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import chain, count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
 
-from ...core import TARGET, Field, KeyTable, crc32, parse_fields
+from ...core import TARGET, Field, crc32, hexdigest, parse_fields
 from ...errors import EmptySourceError, FastdataError, OptionError, SourceError
-from ..base import Item, Source
-from ..detect import open_source
-from ..folder.source import FolderSource
-from ..folder.walk import Listing
+from ..base import Findings, IndexedTask, Item, Samples, Task
 from .kinds import infer_fields, integer
 
-_OF_FILES = {"image": Field("image"), TARGET: Field("int")}
+_KEY = "{:08d}"  # of a sample that has no name
 
 
-class Stream:
+class Stream(Samples):
     """Samples that come one after the other, from whatever can be iterated or indexed.
 
     A sample is a dict of named values, optionally with its name as ``"key"``; a tuple in the order
@@ -35,9 +33,6 @@ class Stream:
             iterable, which is read once, by one thread.
         fields: by name, their kinds; if None, they are inferred from the first sample.
         classes: class names, by which a target may then be given; default: ``samples.classes``.
-
-    Attributes:
-        length: number of samples, or None if only iterating tells.
 
     Raises:
         EmptySourceError: there are no samples.
@@ -53,11 +48,11 @@ class Stream:
         classes: Sequence[str] | None = None,
     ) -> None:
         self.classes: list[str] = []
-        self.use_classes([str(name) for name in classes or getattr(samples, "classes", None) or ()])
+        self._use_classes(classes or getattr(samples, "classes", None) or ())
+        self.findings = Findings()
         found: Any = samples
         self._samples = found
         self._indexed = _is_indexed(found)
-        self.length: int | None = len(found) if self._indexed else None
         first = self._peek()
         if fields is None:
             self.fields = parse_fields(infer_fields(first))
@@ -65,17 +60,42 @@ class Stream:
         else:
             self.fields, self._order = parse_fields(fields), list(fields)
 
-    def use_classes(self, classes: Sequence[str]) -> None:
-        """Have these class names, among them all that there were: a target keeps its name."""
-        self._class_index = {name: i for i, name in enumerate(classes)}
-        self._renumbered = [self._class_index[name] for name in self.classes]
-        self.classes = list(classes)
+    @property
+    def length(self) -> int | None:
+        """Number of samples, or None if only iterating tells."""
+        return len(self._samples) if self._indexed else None
 
-    def tasks(self) -> Iterator[Callable[[], Item]]:
-        """For each sample a function that gives it, to be called in any thread."""
+    @property
+    def sizes(self) -> NDArray[np.int64]:  # type: ignore[override]
+        """Zeros: nothing is known before a sample is fetched."""
+        return np.zeros(self.length or 0, np.int64)
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of all names, if they are numbers."""
+        return len(_KEY.format(0)) * (self.length or 0)
+
+    def digest(self) -> str:
+        """See ``Samples``; nothing but the class names is known."""
+        return hexdigest(self.classes)
+
+    def with_classes(self, classes: Sequence[str]) -> Self:
+        """See ``Samples``."""
+        renumbered = copy(self)
+        renumbered._use_classes(classes)
+        return renumbered
+
+    def _use_classes(self, classes: Sequence[str]) -> None:
+        names = [str(name) for name in classes]
+        self._class_index = {name: i for i, name in enumerate(names)}
+        self._renumbered = [self._class_index[name] for name in self.classes]
+        self.classes = names
+
+    def tasks(self) -> Iterator[Task]:
+        """A task for each sample; one that can only be iterated has been fetched before."""
         if self._indexed:
             for index in range(len(self._samples)):
-                yield _Indexed(self, index)
+                yield IndexedTask(self, index)
             return
         rest = iter(self._samples)
         for index in count():
@@ -84,14 +104,10 @@ class Stream:
                     sample = next(rest)
                 except StopIteration:
                     return
-            yield _Ready(self.as_item(index, sample))
+            yield _FetchedTask(self.as_item(index, sample))
 
     def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
-        """Whether the samples, which this reads, are those of earlier shards.
-
-        Args:
-            parts: for each shard the number of its samples and their ``Trace``.
-        """
+        """See ``Samples``; reads them."""
         tasks = self.tasks()
         for number, digest in parts:
             trace = Trace()
@@ -101,7 +117,7 @@ class Stream:
                 return False
         return next(tasks, None) is None
 
-    def sample(self, index: int) -> Item:
+    def item(self, index: int) -> Item:
         """Sample ``index`` of what can be indexed."""
         with _fetching(index):
             sample = self._samples[index]
@@ -113,7 +129,7 @@ class Stream:
         key = values.pop("key", None)
         if TARGET in values:
             values[TARGET] = self._target(index, values[TARGET])
-        return Item(f"{index:08d}" if key is None else str(key), values)
+        return Item(_KEY.format(index) if key is None else str(key), values)
 
     def _target(self, index: int, target: Any) -> Any:
         """A class by its number; what is neither name nor number as it is."""
@@ -183,24 +199,20 @@ def _fetching(index: int) -> Iterator[None]:
         raise SourceError(f"sample {index} cannot be fetched: {error}") from error
 
 
-class _Indexed:
-    """A sample that is fetched when the task is called."""
-
-    def __init__(self, stream: Stream, index: int) -> None:
-        self.stream, self.index = stream, index
-
-    def __call__(self) -> Item:
-        return self.stream.sample(self.index)
-
-
-class _Ready:
+class _FetchedTask:
     """A sample that an iterable has given."""
 
+    __slots__ = ("_item",)
+
     def __init__(self, item: Item) -> None:
-        self.item = item
+        self._item = item
 
     def __call__(self) -> Item:
-        return self.item
+        return self._item
+
+    def trace(self) -> bytes:
+        """The values, those that are large by their checksums."""
+        return repr(_summary(self._item)).encode("utf-8", "surrogateescape")
 
 
 class Trace:
@@ -209,12 +221,9 @@ class Trace:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, task: Callable[[], Item]) -> None:
-        """Take note of one; a sample that has not been fetched counts by its number alone."""
-        if isinstance(task, _Ready):
-            self._digest.update(repr(_summary(task.item)).encode("utf-8", "surrogateescape"))
-        elif isinstance(task, _Indexed):
-            self._digest.update(b"%d," % task.index)
+    def add(self, task: Task) -> None:
+        """Take note of one."""
+        self._digest.update(task.trace())
 
     def hexdigest(self) -> str:
         """Of all since the beginning."""
@@ -236,37 +245,6 @@ def _summary(value: Any) -> Any:
             return array.shape, array.tolist()
         return array.shape, str(array.dtype), crc32(array.view(np.uint8).ravel())
     return value
-
-
-def samples_of(
-    samples: Any,
-    fields: Mapping[str, str | Field] | None = None,
-    classes: Sequence[str] | None = None,
-) -> Source | Stream:
-    """What ``samples`` is: a ``Source`` itself; a path, or a pattern of archives, the source that
-    ``open_source`` finds there; torchvision's folder datasets their files; all else a stream.
-
-    Files are packed as they are; a dataset's samples would be pixels that were decoded already.
-    Where other fields than image and target are asked for, they are a stream, too.
-    """
-    if isinstance(samples, Source):
-        return samples
-    if isinstance(samples, (str, os.PathLike)):
-        if classes is not None:
-            raise OptionError(f"the classes of {os.fspath(samples)} are found out: give no classes")
-        return open_source(samples, fields=fields)
-    listed: Any = getattr(samples, "samples", None)
-    root = getattr(samples, "root", None)
-    files = isinstance(listed, list) and bool(listed) and hasattr(samples, "loader")
-    simple = fields is None or parse_fields(fields) == _OF_FILES
-    if not simple or not files or root is None:
-        return Stream(samples, fields, classes)
-    base = os.path.abspath(os.fspath(root))
-    keys = (Path(os.path.relpath(path, base)).as_posix() for path, _ in listed)
-    table = KeyTable.from_strings(keys)
-    targets = np.array([target for _, target in listed], np.int64)
-    names = [str(name) for name in classes or getattr(samples, "classes", None) or ()]
-    return FolderSource(Listing(Path(base), "samples", table, targets, names))
 
 
 def _is_iterable_dataset(samples: Any) -> bool:

@@ -11,7 +11,8 @@ from ...errors import EmptySourceError, OptionError, SourceError, SourceNotFound
 from ..base import Findings
 from ..columns.column import Column, PackedBuilder
 from ..columns.source import ColumnSource
-from ..folder.walk import list_flat
+from ..folder.source import list_flat
+from ..kinds import SourceOption
 from .layouts import (
     MASK_EXTENSIONS,
     Layout,
@@ -23,7 +24,13 @@ from .layouts import (
     stem_of,
 )
 
-__all__ = ["MASK_EXTENSIONS", "PairSource", "detect_pairs", "list_pairs"]
+__all__ = ["MASK_EXTENSIONS", "OPTIONS", "PairSource", "detect_pairs", "list_pairs"]
+
+OPTIONS = (
+    SourceOption("masks", "where the masks of the images in SRC are", "DIR", implies=True),
+    SourceOption("split", "this part alone, such as train", "NAME"),
+    SourceOption("allow_missing", "leave out images that have no mask"),
+)
 
 
 class PairSource(ColumnSource):

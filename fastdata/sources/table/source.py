@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core import Field, existing_directory
 from ...errors import EmptySourceError, OptionError
-from ..columns.source import ColumnSource
+from ..columns.source import IMAGES, ColumnSource
+from ..kinds import SourceOption
 from ..sidecar import Sidecar
 from .lines import open_manifest
 from .reader import RowReader
 from .roles import parse_declared
+
+_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json")
+
+
+def parse_kinds(text: str) -> dict[str, str | None]:
+    """``NAME=KIND,…`` as kinds by name, None for an empty one; OptionError if it is not that."""
+    found: dict[str, str | None] = {}
+    for part in re.split(r",(?![^\[]*\])", text):  # not those between an array's lengths
+        name, equals, kind = part.partition("=")
+        if not name or not equals:
+            raise OptionError(f"expected NAME=KIND, got {part!r}")
+        found[name] = kind or None
+    return found
+
+
+OPTIONS = (
+    SourceOption(
+        "labels",
+        "rows path,target,… for the images in SRC, which needs no classes then",
+        "FILE",
+        implies=True,
+    ),
+    IMAGES,
+    SourceOption(
+        "fields",
+        "kinds of columns; an empty one leaves the column out",
+        "NAME=KIND,…",
+        parse_kinds,
+    ),
+)
 
 
 class TableSource(ColumnSource):
@@ -82,3 +114,33 @@ def list_table(
     return TableSource.of(
         base, images, columns, classes=names, findings=reader.findings, image=known.image
     )
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
+    fields: Mapping[str, str | Field | None] | None = None,
+) -> TableSource:
+    """A table by its own path, or by that of its images.
+
+    Args:
+        path: the table; with ``labels`` the directory of the images.
+        labels: the table.
+        images, fields: ``root`` and ``fields`` of ``list_table``.
+
+    Raises:
+        OptionError: ``images`` with ``labels``.
+        FastdataError: as ``list_table``.
+    """
+    if labels is None:
+        return list_table(path, images, fields=fields)
+    if images is not None:
+        raise OptionError("with labels (--labels) the source is the images' directory: not images")
+    return list_table(labels, existing_directory(path), fields=fields)
+
+
+def detect_table(path: str) -> bool:
+    """Whether ``path`` is called like a table, and is no directory."""
+    return Path(path).suffix.lower() in _SUFFIXES and not os.path.isdir(path)
