@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from helpers.packs import change_manifest
+from hypothesis import strategies as st
 
 from fastdata.store.table import TABLE_DTYPE
 
@@ -26,6 +27,15 @@ def mutated(data: bytes, rng: random.Random, most: int = 4) -> bytes:
     for _ in range(rng.randint(1, most)):
         _MUTATIONS[rng.randrange(len(_MUTATIONS))](result, rng)
     return bytes(result)
+
+
+def damaged(whole: bytes, data: st.DataObject) -> bytes:
+    """Some bytes changed, among the first ones or anywhere, and perhaps the end cut off."""
+    changed = bytearray(whole)
+    places = st.one_of(st.integers(0, min(len(whole), 600) - 1), st.integers(0, len(whole) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+        changed[place] = value
+    return bytes(changed[: data.draw(st.one_of(st.none(), st.integers(0, len(whole))))])
 
 
 def _flip(data: bytearray, rng: random.Random) -> None:

@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from contracts.source_contract import SourceContract
+from helpers.images import write_tree
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fastdata import ImageFolder
 from fastdata.core.files import read_file
 from fastdata.errors import EmptySourceError, SourceError, SourceNotFoundError
-from fastdata.sources import EXTENSIONS, Source
+from fastdata.sources import EXTENSIONS, Source, list_image_folder, samples_of
 from fastdata.sources.folder.source import list_flat, list_folder
 
 # The list in torchvision.datasets.folder, and the one that fastdata adds.
@@ -59,6 +62,77 @@ def image_folder(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
 
 def found(listing: Source) -> list[tuple[str, int]]:
     return [(item.key, item.values["target"]) for item in listing]
+
+
+class TestContract(SourceContract):
+    def write(self, root: Path) -> None:
+        write_tree(root, classes=3, per_class=2)
+
+    def listing(self, root: Path) -> Source:
+        return list_image_folder(root, allow_empty=True)
+
+    def change(self, root: Path) -> None:
+        (root / "an empty class").mkdir()
+
+
+class TestFlatContract(SourceContract):
+    def write(self, root: Path) -> None:
+        write_tree(root / "photos", classes=2, per_class=2)
+
+    def listing(self, root: Path) -> Source:
+        return list_image_folder(root, flat=True)
+
+    def test_the_digest_sees_what_changes_besides_the_images(
+        self, source: Source, made: Path
+    ) -> None:
+        """Nothing else can change; but with classes the same files are another source."""
+        other = list_image_folder(made)
+        assert list(other.keys) == list(source.keys)
+        assert other.digest() != source.digest()
+
+
+class Dataset:
+    """Looks like torchvision's ``ImageFolder``."""
+
+    loader = None
+
+    def __init__(self, root: Path, classes: list[str]) -> None:
+        self.root, self.classes = str(root), classes
+        self.samples = [(str(path), i // 2) for i, path in enumerate(sorted(root.glob("*/*")))]
+
+
+class TestDatasetContract(SourceContract):
+    def write(self, root: Path) -> None:
+        write_tree(root / "photos", classes=1, per_class=5)
+        (root / "classes").write_text("a b c")
+
+    def listing(self, root: Path) -> Source:
+        names = (root / "classes").read_text().split()
+        source = samples_of(Dataset(root / "photos", names)).listing
+        assert source is not None
+        return source
+
+    def change(self, root: Path) -> None:
+        (root / "classes").write_text("a b d")
+
+
+def test_a_dataset_does_not_ask_for_sizes_and_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network file system that takes as long as listing; packing asks at once."""
+    write_tree(tmp_path, classes=2, per_class=2)
+    asked: list[str] = []
+    stat = os.stat
+
+    def counted(path: str, **options: bool) -> os.stat_result:
+        asked.append(str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    ImageFolder(tmp_path)
+    assert not [path for path in asked if path.endswith(KNOWN)]
+    list_image_folder(tmp_path)
+    assert len([path for path in asked if path.endswith(KNOWN)]) == 4
 
 
 def can_be_a_directory(paths: list[str]) -> bool:

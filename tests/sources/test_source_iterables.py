@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contracts.source_contract import SamplesContract, parts_of
 from helpers.images import contents, encoded, picture, write_image, write_tree
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
@@ -25,7 +26,7 @@ from fastdata.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from fastdata.sources import Item
+from fastdata.sources import Item, Samples, samples_of
 from fastdata.store import PackReader
 
 
@@ -50,6 +51,63 @@ def values(path: Path) -> list[dict[str, Any]]:
 
 def image(number: int, suffix: str = ".png") -> bytes:
     return encoded(picture(8 + number % 5, 12, number), suffix)
+
+
+class StreamContract(SamplesContract):
+    """What is read from files, to be changed; each line has a target."""
+
+    def write(self, root: Path) -> None:
+        (root / "targets").write_text("0 2 1 -1 2")
+
+    def change(self, root: Path) -> None:
+        (root / "targets").write_text("0 2 1 1 2")
+
+    def lines(self, root: Path) -> list[Any]:
+        targets = (root / "targets").read_text().split()
+        return [(image(i), int(target)) for i, target in enumerate(targets)]
+
+    file_types = (bytes,)
+
+    def test_nothing_is_listed(self, made: Path) -> None:
+        samples = self.listing(made)
+        assert samples.listing is None
+        assert not samples.sizes.any()
+        assert samples.roots == []
+
+
+class TestSequenceContract(StreamContract):
+    """What can be indexed has nothing but its length to tell before it is fetched."""
+
+    def listing(self, root: Path) -> Samples:
+        return samples_of(self.lines(root), classes=["a", "b", "c"])
+
+    def test_other_lengths_are_other_samples(self, made: Path) -> None:
+        assert self.listing(made).length == 5
+        assert not self.listing(made).has_parts(parts_of(self.listing(made), 2, 2))
+
+    def test_names_are_numbers(self, made: Path) -> None:
+        samples = self.listing(made)
+        keys = [task().key for task in samples.tasks()]
+        assert keys == ["00000000", "00000001", "00000002", "00000003", "00000004"]
+        assert samples.key_bytes == sum(map(len, keys))
+
+
+class TestIteratorContract(StreamContract):
+    """What can be read once is fetched in order to be known again."""
+
+    def listing(self, root: Path) -> Samples:
+        rows = (
+            {"key": f"k{i}", "image": row[0], "target": row[1], "points": np.ones((i, 2))}
+            for i, row in enumerate(self.lines(root))
+        )
+        kinds = {"image": "image", "target": "int", "points": "float64[?,2]"}
+        return samples_of(rows, kinds, ["a", "b", "c"])
+
+    def test_changed_samples_are_others(self, made: Path) -> None:
+        parts = parts_of(self.listing(made), 2, 3)
+        assert self.listing(made).length is None
+        self.change(made)
+        assert not self.listing(made).has_parts(parts)
 
 
 @pytest.fixture

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contracts.archive_contract import check_contract, contents, damaged
+from contracts.source_contract import SourceContract
 from helpers.images import encoded, picture
+from helpers.mutations import damaged
+from helpers.samples import contents
 from helpers.writers.recordio import MAGIC, frame, image_record, write_rec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError
 from fastdata.sources import SpanBlob
-from fastdata.sources.recordio.source import detect_recordio, list_recordio
+from fastdata.sources.recordio.source import (
+    RecordIOSource,
+    detect_recordio,
+    list_recordio,
+)
 
 JPEG = encoded(picture(20, 30))
 
@@ -25,18 +31,33 @@ def pictures(count: int) -> list[bytes]:
     return [encoded(picture(20 + i, 30)) for i in range(count)]
 
 
-class TestListing:
-    def test_contract(self, tmp_path: Path) -> None:
+class TestContract(SourceContract):
+    def write(self, root: Path) -> None:
         for name, first in (("a", 0), ("b", 3)):
             records = [image_record(i % 2, first + i, JPEG + bytes(i)) for i in range(3)]
-            write_rec(tmp_path / f"{name}.rec", records)
-        check_contract(lambda: list_recordio(tmp_path))
+            write_rec(root / f"{name}.rec", records)
 
-    def test_contract_with_label_lists(self, tmp_path: Path) -> None:
+    def listing(self, root: Path) -> RecordIOSource:
+        return list_recordio(root)
+
+    def change(self, root: Path) -> None:
+        write_rec(root / "a.rec", [image_record(1, i, JPEG + bytes(i)) for i in range(3)])
+
+
+class TestLabelListsContract(SourceContract):
+    def write(self, root: Path) -> None:
         records = [image_record([i + 0.5] * (1 + i % 3), i, JPEG) for i in range(5)]
-        path = write_rec(tmp_path / "a.rec", records)
-        check_contract(lambda: list_recordio(path))
+        write_rec(root / "a.rec", records)
 
+    def listing(self, root: Path) -> RecordIOSource:
+        return list_recordio(root / "a.rec")
+
+    def change(self, root: Path) -> None:
+        records = [image_record([i + 0.25] * (1 + i % 3), i, JPEG) for i in range(5)]
+        write_rec(root / "a.rec", records)
+
+
+class TestListing:
     def test_integer_labels_are_targets(self, tmp_path: Path) -> None:
         images = pictures(4)
         records = [image_record(float(i % 3), 10 + i, image) for i, image in enumerate(images)]
@@ -66,7 +87,8 @@ class TestListing:
         source = list_recordio(write_rec(tmp_path / "a.rec", records))
         assert str(source.fields["label"]) == kind
         found = [values["label"] for _, values in contents(source)]
-        assert found == [("<f4", one if isinstance(one, list) else [one]) for one in labels]
+        lists = [one if isinstance(one, list) else [one] for one in labels]
+        assert found == [("<f4", (len(one),), one) for one in lists]
         assert source.classes == []
 
     def test_a_list_of_one_integer_is_a_target(self, tmp_path: Path) -> None:

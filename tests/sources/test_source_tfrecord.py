@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contracts.archive_contract import check_contract, contents, damaged
+from contracts.source_contract import SourceContract
 from helpers.images import encoded, picture
+from helpers.mutations import damaged
+from helpers.samples import contents
 from helpers.writers.tfrecord import (
     Value,
     example,
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 
 from fastdata.errors import EmptySourceError, FastdataError, SourceError
 from fastdata.sources.tfrecord.framing import masked_crc32c
-from fastdata.sources.tfrecord.source import detect_tfrecord, list_tfrecord
+from fastdata.sources.tfrecord.source import TFRecordSource, detect_tfrecord, list_tfrecord
 
 JPEG = encoded(picture(20, 30))
 
@@ -68,10 +70,23 @@ class TestChecksum:
         assert masked_crc32c(data).to_bytes(4, "little") == masked(data)
 
 
-class TestListing:
-    def test_contract(self, files: Path) -> None:
-        check_contract(lambda: list_tfrecord(files))
+class TestContract(SourceContract):
+    def write(self, root: Path) -> None:
+        for shard in range(2):
+            records = [inception(4 * shard + i) for i in range(4)]
+            write_records(root / f"train-{shard:05d}-of-00002", records)
 
+    def listing(self, root: Path) -> TFRecordSource:
+        return list_tfrecord(root)
+
+    def change(self, root: Path) -> None:
+        texts = ({"image/class/text": f"type {1 + i % 3}".encode()} for i in range(8))
+        records = [inception(i, **text) for i, text in enumerate(texts)]
+        write_records(root / "train-00000-of-00002", records[:4])
+        write_records(root / "train-00001-of-00002", records[4:])
+
+
+class TestListing:
     def test_inception_names(self, files: Path) -> None:
         source = list_tfrecord(files)
         assert source.name == "tfrecord"

@@ -81,7 +81,7 @@ class ArrayKind(Kind):
         found = npy_type(data)
         if found != str(self):
             raise DecodeError(f"expected {self}, as in the first sample, found {found}")
-        return read_npy(data)
+        return read_npy(data).copy(order="K")  # of bytes, it could not be written to
 
     @classmethod
     def type_of_file(cls, head: bytes) -> str:

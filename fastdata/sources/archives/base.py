@@ -27,8 +27,6 @@ class ArchiveSource(Source):
         paths: the archives.
         archives: int64 array, each sample's archive, as an index into ``paths``; never falls.
         columns: further arrays, such as targets, offsets and sizes, by name.
-
-    A part has no class names: they belong to the whole, and may be more than its samples.
     """
 
     walks = False
@@ -51,7 +49,6 @@ class ArchiveSource(Source):
         return replace(
             self,
             paths=self.paths[low:high],
-            classes=[],
             findings=Findings(),
             keys=self.keys.part(first, stop),
             sizes=self.sizes[first:stop],

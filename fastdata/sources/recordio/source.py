@@ -92,7 +92,7 @@ class RecordIOSource(ArchiveSource):
             values[TARGET] = int(self.columns[TARGET][index])
         if "label" in self.columns:
             first, stop = self.columns["label"][index]
-            values["label"] = self.labels[first:stop]
+            values["label"] = self.labels[first:stop].copy()
         return Item(self.keys[index], values)
 
     def _blob(self, index: int) -> Blob:
