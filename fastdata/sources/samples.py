@@ -67,6 +67,6 @@ def _files_of(dataset: Any, classes: Sequence[str] | None) -> FolderSource | Non
     table = KeyTable.from_strings(keys)
     targets = np.array([target for _, target in listed], np.int64)
     names = [str(name) for name in classes or getattr(dataset, "classes", None) or ()]
-    source = FolderSource(base, "samples", table, targets, names)
+    source = FolderSource(base, table, targets, names, name="samples")
     source.ask_files()
     return source

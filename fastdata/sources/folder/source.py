@@ -32,20 +32,21 @@ class FolderSource(Source):
 
     Args:
         root: directory that the keys are relative to.
-        name: see ``Source``.
         keys: POSIX names relative to ``root``.
         targets: int64 array; −1 where there is no class.
         classes: class names; a target is an index into them.
+        name: see ``Source``.
         findings: what was met besides images.
     """
 
     def __init__(
         self,
         root: str | os.PathLike[str],
-        name: str,
         keys: KeyTable,
         targets: NDArray[np.int64],
         classes: Sequence[str],
+        *,
+        name: str,
         findings: Findings | None = None,
     ) -> None:
         self.root, self.name = os.fspath(root), name
@@ -179,7 +180,7 @@ def list_folder(root: str | os.PathLike[str], *, allow_empty: bool = False) -> F
             f"{base}: no image in {len(empty)} of {len(classes)} classes: {_shortened(empty)}"
             f"{_EXTENSIONS}; remove them, or accept them with allow_empty (--allow-empty)"
         )
-    return FolderSource(base, "folder", keys, _int64(targets), classes, walk.findings)
+    return FolderSource(base, keys, _int64(targets), classes, name="folder", findings=walk.findings)
 
 
 def list_flat(root: str | os.PathLike[str]) -> FolderSource:
@@ -195,7 +196,7 @@ def list_flat(root: str | os.PathLike[str]) -> FolderSource:
     if not len(keys):
         raise EmptySourceError(f"{base} has no images{_EXTENSIONS}")
     targets = np.full(len(keys), -1, np.int64)
-    return FolderSource(base, "flat", keys, targets, [], walk.findings)
+    return FolderSource(base, keys, targets, [], name="flat", findings=walk.findings)
 
 
 def _int64(values: array[int]) -> NDArray[np.int64]:
