@@ -21,7 +21,7 @@ from ..packing import (
     subset,
     unpack,
 )
-from ..sources import KINDS, Source, SourceOption, open_source
+from ..sources import SOURCES, Source, SourceOption, open_source
 from ..store import DEFAULT_STORAGE, STORAGES
 from .options import add_command, add_quiet, given
 
@@ -166,16 +166,16 @@ def _listed(path: str, kind: str | None, options: dict[str, Any]) -> Source:
 def _source_options() -> Iterator[tuple[SourceOption, list[str]]]:
     """The options of all kinds of sources, each once, with the kinds that take it."""
     takers: dict[str, list[str]] = {}
-    for kind in KINDS.values():
+    for kind in SOURCES.values():
         for option in kind.options:
             takers.setdefault(option.name, []).append(kind.name)
-    known = {option.name: option for kind in KINDS.values() for option in kind.options}
+    known = {option.name: option for kind in SOURCES.values() for option in kind.options}
     return ((known[name], kinds) for name, kinds in takers.items())
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the source")
-    group.add_argument("--source", choices=KINDS, help="default: found out from what is there")
+    group.add_argument("--source", choices=SOURCES, help="default: found out from what is there")
     for option, kinds in _source_options():
         text = f"{', '.join(kinds)}: {option.help}"
         if option.metavar:

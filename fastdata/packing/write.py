@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..core import keep_freed_memory, ordered_map
 from ..errors import SourceError
 from ..images import quiet_opencv, single_threaded_opencv
-from ..sources import Samples, Source, Task, Trace
+from ..sources import Samples, SampleTask, Source, Trace
 from ..store import PartInfo, Record
 from .options import PackSettings
 from .samples import Bad, item_of, record_of
@@ -192,7 +192,7 @@ def pack_stream(
     tasks = samples.tasks()
     number, trace = _pass_over(work, tasks, progress, first), Trace()
 
-    def run(task: Task) -> Record | Bad:
+    def run(task: SampleTask) -> Record | Bad:
         return record_of(task, settings)
 
     shards = ShardStream(work.path, settings, upload=work.upload)
@@ -215,7 +215,9 @@ def pack_stream(
         shards.finish()
 
 
-def _pass_over(work: Destination, tasks: Iterator[Task], progress: Progress, number: int) -> int:
+def _pass_over(
+    work: Destination, tasks: Iterator[SampleTask], progress: Progress, number: int
+) -> int:
     """Skip the samples of the shards that are complete; returns the number of the next one."""
     done = work.done()
     while number in done:

@@ -94,7 +94,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-class Task(Protocol):
+class SampleTask(Protocol):
     """A sample that can be fetched, in whichever thread."""
 
     def __call__(self) -> Item:
@@ -168,7 +168,7 @@ class Samples(ABC):
         """Sample ``index`` (0 ≤ index < length). Bytes of images are not read yet."""
 
     @abstractmethod
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[SampleTask]:
         """A task for each sample, in order; iterators and generators give them only once."""
 
     @abstractmethod
@@ -236,7 +236,7 @@ class Source(Samples):
         for index in range(len(self)):
             yield self.item(index)
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[SampleTask]:
         """A task for each sample."""
         return (IndexedTask(self, index) for index in range(len(self)))
 

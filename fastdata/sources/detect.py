@@ -14,7 +14,7 @@ from .coco.source import OPTIONS as COCO_OPTIONS
 from .coco.source import detect_coco, list_coco
 from .folder.source import OPTIONS as FOLDER_OPTIONS
 from .folder.source import detect_folder, list_image_folder
-from .kinds import Kind
+from .kinds import SourceKind
 from .lmdb.source import detect_lmdb, list_lmdb
 from .pairs.source import OPTIONS as PAIR_OPTIONS
 from .pairs.source import detect_pairs, list_pairs
@@ -28,18 +28,18 @@ from .tfrecord.source import detect_tfrecord, list_tfrecord
 _UNPACKED = ("manifest.jsonl", "labels.csv")
 
 #: By name, in the order in which a path is asked whether it is one.
-KINDS: dict[str, Kind] = {
+SOURCES: dict[str, SourceKind] = {
     kind.name: kind
     for kind in (
-        Kind("coco", list_coco, detect_coco, COCO_OPTIONS),
-        Kind("pairs", list_pairs, detect_pairs, PAIR_OPTIONS),
-        Kind("table", open_table, detect_table, TABLE_OPTIONS),
-        Kind("folder", list_image_folder, detect_folder, FOLDER_OPTIONS),
-        Kind("flat", partial(list_image_folder, flat=True)),
-        Kind("lmdb", list_lmdb, detect_lmdb),
-        Kind("tar", list_tar, detect_tar),
-        Kind("tfrecord", list_tfrecord, detect_tfrecord),
-        Kind("recordio", list_recordio, detect_recordio),
+        SourceKind("coco", list_coco, detect_coco, COCO_OPTIONS),
+        SourceKind("pairs", list_pairs, detect_pairs, PAIR_OPTIONS),
+        SourceKind("table", open_table, detect_table, TABLE_OPTIONS),
+        SourceKind("folder", list_image_folder, detect_folder, FOLDER_OPTIONS),
+        SourceKind("flat", partial(list_image_folder, flat=True)),
+        SourceKind("lmdb", list_lmdb, detect_lmdb),
+        SourceKind("tar", list_tar, detect_tar),
+        SourceKind("tfrecord", list_tfrecord, detect_tfrecord),
+        SourceKind("recordio", list_recordio, detect_recordio),
     )
 }
 
@@ -49,7 +49,7 @@ def open_source(path: str | os.PathLike[str], kind: str | None = None, **options
 
     Args:
         path: a directory, a file, or for archives a pattern such as ``train-{000..012}.tar``.
-        kind: a name in ``KINDS``; None finds out what is there.
+        kind: a name in ``SOURCES``; None finds out what is there.
         options: those that the kind takes, such as ``masks`` for "pairs"; None is as if not given.
 
     Raises:
@@ -60,10 +60,10 @@ def open_source(path: str | os.PathLike[str], kind: str | None = None, **options
     given = {name: value for name, value in options.items() if value not in (None, False)}
     if kind is None:
         kind = _implied(given) or detect(place)
-    if kind not in KINDS:
-        raise OptionError(f"source must be one of {', '.join(KINDS)}; got {kind!r}")
-    _check_options(KINDS[kind], given)
-    return KINDS[kind].list(place, **given)
+    if kind not in SOURCES:
+        raise OptionError(f"source must be one of {', '.join(SOURCES)}; got {kind!r}")
+    _check_options(SOURCES[kind], given)
+    return SOURCES[kind].list(place, **given)
 
 
 def detect(path: str) -> str:
@@ -75,7 +75,7 @@ def detect(path: str) -> str:
     """
     if os.path.isdir(path):
         _check_no_pack(path)
-    for kind in KINDS.values():
+    for kind in SOURCES.values():
         if kind.detect is not None and kind.detect(path):
             return kind.name
     if os.path.isdir(path):
@@ -100,7 +100,7 @@ def _implied(given: dict[str, Any]) -> str | None:
     """The kind that one of the options says; OptionError if others say another."""
     said = {
         option: kind.name
-        for kind in KINDS.values()
+        for kind in SOURCES.values()
         for option in kind.options
         if option.implies and option.name in given
     }
@@ -110,9 +110,9 @@ def _implied(given: dict[str, Any]) -> str | None:
     return next(iter(said.values()), None)
 
 
-def _check_options(kind: Kind, given: dict[str, Any]) -> None:
+def _check_options(kind: SourceKind, given: dict[str, Any]) -> None:
     known = {option.name for option in kind.options}
     for name in sorted(given.keys() - known):
-        takers = [k.name for k in KINDS.values() if any(o.name == name for o in k.options)]
+        takers = [k.name for k in SOURCES.values() if any(o.name == name for o in k.options)]
         to = f", but to {', '.join(takers)}" if takers else ""
         raise OptionError(f"{name} does not apply to a source of kind {kind.name!r}{to}")

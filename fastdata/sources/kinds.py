@@ -37,7 +37,7 @@ class SourceOption:
 
 
 @dataclass(frozen=True)
-class Kind:
+class SourceKind:
     """One kind of source.
 
     Attributes:

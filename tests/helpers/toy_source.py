@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from fastdata.core import Field, KeyTable, hexdigest
 from fastdata.errors import EmptySourceError, OptionError, SourceError
-from fastdata.sources import Findings, Item, Kind, Source, SourceOption, SpanBlob
+from fastdata.sources import Findings, Item, Source, SourceKind, SourceOption, SpanBlob
 
 
 @dataclass
@@ -78,7 +78,7 @@ def whole(text: str) -> int:
     return int(text)
 
 
-TOYS = Kind(
+TOYS = SourceKind(
     "toy", list_toys, detect_toys, (SourceOption("least", "toys of N and above", "N", whole),)
 )
 

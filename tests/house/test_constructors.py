@@ -30,11 +30,6 @@ LEFT = {
     "loader/delivery.py: SampleFailure",
     "loader/epoch.py: Epoch",
     "loader/stats.py: LoaderStats",
-    "sources/archives/base.py: ArchiveSource",
-    "sources/columns/source.py: ColumnSource",
-    "sources/folder/walk.py: Listing",
-    "sources/table/reader.py: RowReader",
-    "sources/tar/grouping.py: Groups",
 }
 
 

@@ -27,7 +27,7 @@ from fastdata.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from fastdata.sources.detect import KINDS, detect, open_source
+from fastdata.sources.detect import SOURCES, detect, open_source
 from fastdata.sources.table.source import list_table
 
 JPEG = encoded(picture(20, 30))
@@ -202,7 +202,7 @@ class TestOptions:
             open_source(make(tmp_path), **options)
 
     def test_options_that_are_not_given(self, tmp_path: Path) -> None:
-        everything = {option.name: None for kind in KINDS.values() for option in kind.options}
+        everything = {option.name: None for kind in SOURCES.values() for option in kind.options}
         source = open_source(classes(tmp_path), **{**everything, "allow_empty": False})
         assert len(source) == 4
 

@@ -13,7 +13,7 @@ from helpers.toy_source import TOYS, ToySource, list_toys, write_toy
 
 import fastdata
 from fastdata.errors import OptionError
-from fastdata.sources import KINDS, open_source
+from fastdata.sources import SOURCES, open_source
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def toys(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line."""
-    monkeypatch.setitem(KINDS, TOYS.name, TOYS)
+    monkeypatch.setitem(SOURCES, TOYS.name, TOYS)
 
 
 class TestContract(SourceContract):

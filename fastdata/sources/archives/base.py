@@ -19,7 +19,7 @@ from .paths import common_directory
 _MOST_CLASSES = 1 << 20  # as for label files: a stray huge label must not fill the memory
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class ArchiveSource(Source):
     """Samples that lie in archive files; each array has one row a sample.
 

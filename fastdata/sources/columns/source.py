@@ -19,7 +19,7 @@ from .column import Column, PackedColumn
 IMAGES = SourceOption("images", "where the paths of images begin", "DIR")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class ColumnSource(Source):
     """A source whose samples are image files and columns.
 
@@ -53,7 +53,14 @@ class ColumnSource(Source):
         """A source with the sizes and stamps of all the files that its columns name."""
         sizes, stamps = _stat([images, *columns.values()])
         return cls(
-            root, images, columns, sizes, stamps, list(classes), findings or Findings(), image
+            root=root,
+            images=images,
+            columns=columns,
+            sizes=sizes,
+            stamps=stamps,
+            classes=list(classes),
+            findings=findings or Findings(),
+            image=image,
         )
 
     def __post_init__(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from itertools import chain, count, islice
+from operator import index as as_int
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from typing_extensions import Self
 
 from ...core import TARGET, Field, crc32, hexdigest, parse_fields
 from ...errors import EmptySourceError, FastdataError, OptionError, SourceError
-from ..base import Findings, IndexedTask, Item, Samples, Task
-from .kinds import infer_fields, integer
+from ...images import sniff
+from ..base import Blob, Findings, IndexedTask, Item, Samples, SampleTask
 
 _KEY = "{:08d}"  # of a sample that has no name
+_IMAGE_NAMES = {"image", "img", "jpg", "jpeg", "png", "webp", "lq", "gt", "x"}
+_MASK_NAMES = {"mask", "masks", "segmentation", "seg", "semantic", "label_map"}
 
 
 class Stream(Samples):
@@ -91,7 +95,7 @@ class Stream(Samples):
         self._renumbered = [self._class_index[name] for name in self.classes]
         self.classes = names
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[SampleTask]:
         """A task for each sample; one that can only be iterated has been fetched before."""
         if self._indexed:
             for index in range(len(self._samples)):
@@ -221,7 +225,7 @@ class Trace:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, task: Task) -> None:
+    def add(self, task: SampleTask) -> None:
         """Take note of one."""
         self._digest.update(task.trace())
 
@@ -251,3 +255,67 @@ def _is_iterable_dataset(samples: Any) -> bool:
     # Whoever has one has imported torch; packing needs none of it.
     data = sys.modules.get("torch.utils.data")
     return data is not None and isinstance(samples, data.IterableDataset)
+
+
+def integer(value: Any) -> int | None:
+    """An integer of Python, NumPy or torch; None for anything else."""
+    try:
+        return as_int(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def infer_fields(sample: Any) -> dict[str, str]:
+    """Kinds of a sample's values, from their types and names.
+
+    Raises:
+        OptionError: nothing in it looks like an image, or it is a tuple of unknown meaning.
+    """
+    if isinstance(sample, Item):
+        sample = sample.values
+    if isinstance(sample, Mapping):
+        return {name: _kind(name, value) for name, value in sample.items() if name != "key"}
+    if not isinstance(sample, (tuple, list)):
+        return {"image": "image"}
+    if len(sample) == 1:
+        return {"image": "image"}
+    if len(sample) == 2 and (isinstance(sample[1], str) or integer(sample[1]) is not None):
+        return {"image": "image", TARGET: "int"}
+    raise OptionError(
+        f"samples are tuples of {len(sample)}; say what they are, in order, such as "
+        "fields={'image': 'image', 'mask': 'mask'}"
+    )
+
+
+def _kind(name: str, value: Any) -> str:
+    low = name.lower()
+    if name == TARGET:
+        return "int"
+    if low in _MASK_NAMES:
+        return "mask"
+    if low in ("boxes", "bboxes"):
+        return "boxes"
+    if _is_image(low, value):
+        return "image"
+    if isinstance(value, (bytes, bytearray, memoryview, Blob)):
+        return "bytes"
+    if isinstance(value, str):
+        return "str"
+    if isinstance(value, (bool, int, np.integer)):
+        return "int"
+    if isinstance(value, (float, np.floating)):
+        return "float"
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return f"{array.dtype.name}[{','.join(map(str, array.shape))}]"
+    return "json"
+
+
+def _is_image(name: str, value: Any) -> bool:
+    if hasattr(value, "convert") and hasattr(value, "mode"):
+        return True
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return sniff(bytes(value[:512])) is not None
+    if isinstance(value, (str, os.PathLike, Blob)) or hasattr(value, "__array__"):
+        return name in _IMAGE_NAMES
+    return False

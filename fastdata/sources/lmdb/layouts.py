@@ -26,7 +26,7 @@ _LENGTH, _KEYS = b"__len__", b"__keys__"
 _SOME = 65  # characters of a key in messages
 
 
-class Listing:
+class LmdbListing:
     """The samples of several LMDB files.
 
     Attributes, once ``names`` is used up:

@@ -27,7 +27,7 @@ from ..archives.base import (
 )
 from ..archives.paths import Paths, archive_paths, root_of, stamps_of
 from ..base import Findings, Item
-from .layouts import DATA, Listing, key_bytes
+from .layouts import DATA, LmdbListing, key_bytes
 from .values import LmdbBlob, starts_like_lmdb
 
 _SUFFIXES = (".lmdb", ".mdb")
@@ -65,7 +65,7 @@ def list_lmdb(path: Paths) -> LmdbSource:
     found = archive_paths(path, _is_lmdb, "LMDB")
     paths = [os.path.join(one, DATA) if os.path.isdir(one) else one for one in found]
     stamps, findings = stamps_of(paths), Findings()
-    listing = Listing(paths, findings)
+    listing = LmdbListing(paths, findings)
     keys = KeyTable.from_strings(listing.names())
     if not len(keys):
         raise EmptySourceError(f"{paths[0]}: none of the values is an encoded image")

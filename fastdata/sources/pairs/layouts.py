@@ -36,7 +36,7 @@ KNOWN_SUFFIXES = (
 )
 
 
-class Layout(NamedTuple):
+class PairLayout(NamedTuple):
     """The directories of images and masks; of Pascal VOC also that of the lists of splits."""
 
     images: Path
@@ -44,14 +44,14 @@ class Layout(NamedTuple):
     splits: Path | None = None
 
 
-def layouts(root: Path) -> Iterator[Layout]:
+def layouts(root: Path) -> Iterator[PairLayout]:
     """The known layouts whose two directories a folder has, with masks in the one for masks."""
-    voc = Layout(
+    voc = PairLayout(
         root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
     )
     plain = ("masks", "annotations", "labels", "gt")
-    known = [Layout(root / "leftImg8bit", root / "gtFine"), voc]
-    known += [Layout(root / "images", root / name) for name in plain]
+    known = [PairLayout(root / "leftImg8bit", root / "gtFine"), voc]
+    known += [PairLayout(root / "images", root / name) for name in plain]
     for layout in known:
         if layout.images.is_dir() and some_masks(layout.masks):
             yield layout
@@ -66,7 +66,7 @@ def detect_pairs(root: str | os.PathLike[str]) -> bool:
     return any(has_pair(layout) for layout in layouts(Path(root)))
 
 
-def has_pair(layout: Layout) -> bool:
+def has_pair(layout: PairLayout) -> bool:
     """Whether one of the first masks has an image, by one of the known suffixes."""
     return any(
         stem.endswith(suffixes.mask) and _image_exists(layout.images, stem, suffixes)

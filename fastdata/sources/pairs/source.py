@@ -15,7 +15,7 @@ from ..folder.source import list_flat
 from ..kinds import SourceOption
 from .layouts import (
     MASK_EXTENSIONS,
-    Layout,
+    PairLayout,
     Suffixes,
     best_suffixes,
     detect_pairs,
@@ -90,7 +90,7 @@ def list_pairs(
     return pairs.source(os.fspath(images), stems, allow_missing=allow_missing)
 
 
-def _found(root: Path) -> Layout:
+def _found(root: Path) -> PairLayout:
     known = list(layouts(existing_directory(root)))
     if not known:
         raise SourceError(
@@ -101,11 +101,11 @@ def _found(root: Path) -> Layout:
     return next(filter(has_pair, known), known[0])
 
 
-def _given(images: Path, masks: Path) -> Layout:
+def _given(images: Path, masks: Path) -> PairLayout:
     first, second = existing_directory(images).resolve(), existing_directory(masks).resolve()
     if first != second and (first in second.parents or second in first.parents):
         raise OptionError(f"{images} and {masks}: one lies in the other, so masks would be images")
-    return Layout(images, masks)
+    return PairLayout(images, masks)
 
 
 def _masks(directory: Path) -> list[str]:
@@ -163,7 +163,7 @@ class _Pairs:
     """Images and masks by the common part of their names, and what comes of them."""
 
     def __init__(
-        self, layout: Layout, by_stem: tuple[dict[str, str], dict[str, str]], findings: Findings
+        self, layout: PairLayout, by_stem: tuple[dict[str, str], dict[str, str]], findings: Findings
     ) -> None:
         self.images, self.masks = by_stem
         self._layout = layout

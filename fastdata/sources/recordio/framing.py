@@ -24,7 +24,7 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = 0, 1, 2, 3
 _MOST_PARTS = 1 << 16  # a part begins wherever the data happened to contain the magic
 
 
-class Record(NamedTuple):
+class RecordFrames(NamedTuple):
     """A record: its first frame's offset, and offset and size of the data of each part."""
 
     offset: int
@@ -41,7 +41,7 @@ class Record(NamedTuple):
         return sum(size for _, size in self.parts) + len(MAGIC) * (len(self.parts) - 1)
 
 
-class Header(NamedTuple):
+class IRHeader(NamedTuple):
     """An image's ``IRHeader``: its labels, its id, and its own length with the labels."""
 
     labels: NDArray[np.float32]
@@ -93,7 +93,7 @@ def _padded(size: int) -> int:
     return (size + 3) // 4 * 4
 
 
-def records(path: str, file: BinaryIO) -> Iterator[Record]:
+def records(path: str, file: BinaryIO) -> Iterator[RecordFrames]:
     """All records of a file; data are stepped over, but have to be there.
 
     Raises:
@@ -101,7 +101,7 @@ def records(path: str, file: BinaryIO) -> Iterator[Record]:
     """
     at, end = 0, os.fstat(file.fileno()).st_size
     while at < end:
-        record = Record(at, [])
+        record = RecordFrames(at, [])
         try:
             for flag, start, size in _parts(file, at):
                 if start + size > end:
@@ -126,7 +126,7 @@ def _parts(file: BinaryIO, at: int) -> Iterator[tuple[int, int, int]]:
         at += _FRAME.size + _padded(size)
 
 
-def _check_order(flag: int, record: Record) -> None:
+def _check_order(flag: int, record: RecordFrames) -> None:
     expected = (_MIDDLE, _LAST) if record.parts else (_WHOLE, _FIRST)
     if flag not in expected:
         raise ValueError(f"expected a part of kind {expected[0]} or {expected[1]}, found {flag}")
@@ -134,17 +134,17 @@ def _check_order(flag: int, record: Record) -> None:
         raise ValueError(f"a record of more than {_MOST_PARTS} parts")
 
 
-def read_header(file: BinaryIO, record: Record) -> Header:
+def read_header(file: BinaryIO, record: RecordFrames) -> IRHeader:
     """The image header at the start of a record; ValueError if the record is too short for it."""
     flag, label, number, _ = _HEADER.unpack(_head(file, record, _HEADER.size))
     size = _HEADER.size + 4 * flag
     if flag == 0:
-        return Header(np.array([label], np.float32), number, size)
+        return IRHeader(np.array([label], np.float32), number, size)
     labels = np.frombuffer(_head(file, record, size), "<f4", flag, _HEADER.size)
-    return Header(labels, number, size)
+    return IRHeader(labels, number, size)
 
 
-def _head(file: BinaryIO, record: Record, size: int) -> bytes:
+def _head(file: BinaryIO, record: RecordFrames, size: int) -> bytes:
     if size > record.size:
         raise ValueError(f"expected an image header of {size} bytes in a record of {record.size}")
     data = bytearray()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,28 @@ from typing_extensions import Self
 
 from ...core import TARGET, Field, KeyTable, hexdigest
 from ...errors import EmptySourceError, SourceError
-from ..archives.base import ArchiveSource, distinct_keys, numbered_classes, repeated_key, rows
+from ..archives.base import (
+    ArchiveSource,
+    distinct_keys,
+    numbered_classes,
+    relative_key,
+    repeated_key,
+    rows,
+)
 from ..archives.paths import Paths, archive_paths, open_archive, root_of, stamps_of
 from ..base import Blob, Findings, Item, SpanBlob
-from .framing import Header, PartsBlob, Record, read_header, records, starts_like_recordio
-from .names import record_names
+from .framing import (
+    IRHeader,
+    PartsBlob,
+    RecordFrames,
+    read_header,
+    records,
+    starts_like_recordio,
+)
 
+_LST = re.compile(r"([0-9]{1,18})\t(?:[^\t]*\t)*([^\t]+)")  # number, labels, path
+_IDX = re.compile(r"([0-9]{1,18})\t([0-9]{1,18})")  # number, offset
+_MOST_LINE = 1 << 16
 _MOST_EXACT = 1 << 24  # labels are float32, which holds integers up to this one
 
 
@@ -37,7 +54,7 @@ def list_recordio(path: Paths) -> RecordIOSource:
 
     If each record has one label and all are integers, they are the ``target``; else there is a
     float32 array ``label``, of varying length if lengths differ. The key is the path that the
-    ``.lst`` file has for the record's id, or the id; see ``recordio_names``.
+    ``.lst`` file has for the record's id, or the id; see ``record_names``.
 
     Face recognition packs (insightface) have records without an image: a header, and a range of
     records for each identity. They are left out, and an image's first label is its target.
@@ -52,7 +69,7 @@ def list_recordio(path: Paths) -> RecordIOSource:
             has the byte.
     """
     paths = archive_paths(path, _is_rec, "RecordIO file")
-    stamps, listing = stamps_of(paths), _Listing(paths)
+    stamps, listing = stamps_of(paths), _RecordIOListing(paths)
     keys = KeyTable.from_strings(listing.names())
     if not len(keys):
         raise EmptySourceError(f"no records with an image in {', '.join(paths[:3])}")
@@ -116,7 +133,7 @@ class RecordIOSource(ArchiveSource):
         return hexdigest([super().digest(), self.labels])
 
 
-class _Listing:
+class _RecordIOListing:
     """One pass over all records, collecting where their images lie, and labels."""
 
     def __init__(self, paths: list[str]) -> None:
@@ -149,7 +166,7 @@ class _Listing:
                 self.findings.notes.append(f"{path}: records without an image: {without_image}")
             yield from record_names(path, np.array(ids, np.uint64), rows(offsets))
 
-    def _add(self, archive: int, record: Record, header: Header) -> None:
+    def _add(self, archive: int, record: RecordFrames, header: IRHeader) -> None:
         self.archives.append(archive)
         self.places.extend((record.offset, record.stop - record.offset, header.size))
         self.places.extend((len(record.parts), record.size - header.size))
@@ -171,6 +188,75 @@ class _Listing:
         length = int(counts[0]) if (counts == counts[0]).all() else None
         kind = Field("array", "float32", (length,))
         return {"image": image, "label": kind}, {"label": ranges}, labels
+
+
+def record_names(path: str, ids: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Iterator[str]:
+    """A name for each record of one file.
+
+    The path that ``.lst`` has for its id; else the id; where ids repeat, the number that ``.idx``
+    has for its offset; else its place in the file.
+    """
+    distinct = len(np.unique(ids)) == len(ids)
+    if distinct and os.path.exists(listed := _beside(path, ".lst")):
+        yield from _listed_names(listed, ids)
+    elif distinct:
+        yield from (str(number) for number in ids)
+    else:
+        yield from _indexed_names(_beside(path, ".idx"), offsets)
+
+
+def _beside(path: str, suffix: str) -> str:
+    return os.path.splitext(path)[0] + suffix
+
+
+def _listed_names(path: str, ids: NDArray[np.uint64]) -> Iterator[str]:
+    numbers = array("q")
+
+    def names() -> Iterator[str]:
+        for where, match in _lines(path, _LST, "number, labels and path with tabs between"):
+            key = relative_key(match[2])
+            if key is None:
+                raise SourceError(f"{where}: {match[2]!r} is no relative path")
+            numbers.append(int(match[1]))
+            yield key
+
+    table = KeyTable.from_strings(names())
+    order = np.argsort(rows(numbers), kind="stable")
+    known = rows(numbers)[order].astype(np.uint64)
+    places = np.searchsorted(known, ids)
+    for place, number in zip(places, ids, strict=True):
+        found = place < len(known) and known[place] == number
+        yield table[order[place]] if found else str(number)
+
+
+def _indexed_names(path: str, offsets: NDArray[np.int64]) -> Iterator[str]:
+    pairs = array("q")
+    if os.path.exists(path):
+        for _, match in _lines(path, _IDX, "number and offset with a tab between"):
+            pairs.extend((int(match[2]), int(match[1])))
+    number_at = rows(pairs, 2)
+    number_at = number_at[np.argsort(number_at[:, 0], kind="stable")]
+    places = np.searchsorted(number_at[:, 0], offsets)
+    complete = len(number_at) > 0 and bool((places < len(number_at)).all())
+    if complete and (number_at[places, 0] == offsets).all():
+        yield from (str(number) for number in number_at[places, 1])
+    else:
+        yield from (str(place) for place in range(len(offsets)))
+
+
+def _lines(path: str, form: re.Pattern[str], expected: str) -> Iterator[tuple[str, re.Match[str]]]:
+    with open_archive(path) as file:
+        number = 0
+        while line := file.readline(_MOST_LINE):
+            number += 1
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            match = form.fullmatch(text)
+            if match is None and text:
+                raise SourceError(
+                    f"{path}, line {number}: expected {expected}, found {text[:80]!r}"
+                )
+            if match is not None:
+                yield f"{path}, line {number}", match
 
 
 def _checked(keys: KeyTable) -> KeyTable:

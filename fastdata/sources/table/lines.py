@@ -1,4 +1,4 @@
-"""Manifests: the rows of a CSV (RFC 4180) or JSON Lines (jsonlines.org) file, one at a time."""
+"""Table files: the rows of a CSV (RFC 4180) or JSON Lines (jsonlines.org) file, one at a time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MOST_COLUMNS = 1024
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
-class Manifest:
-    """An open manifest.
+class TableFile:
+    """An open table.
 
     Iterating gives the line in which each row ends, and the row's values by column: text, or what
     JSON holds. What a row lacks is missing in it.
@@ -101,8 +101,8 @@ class Manifest:
 
 
 @contextmanager
-def open_manifest(path: Path) -> Iterator[Manifest]:
-    """Open a UTF-8 manifest, with or without a byte order mark.
+def open_table_file(path: Path) -> Iterator[TableFile]:
+    """Open a UTF-8 table, with or without a byte order mark.
 
     Raises:
         SourceNotFoundError: there is no file.
@@ -110,7 +110,7 @@ def open_manifest(path: Path) -> Iterator[Manifest]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield Manifest(path, file)
+            yield TableFile(path, file)
     except FileNotFoundError as error:
         if isinstance(error, SourceError):
             raise

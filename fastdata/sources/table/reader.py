@@ -10,7 +10,7 @@ from ...errors import DecodeError, SourceError
 from ..base import Findings
 from ..columns.column import Column, PackedBuilder, PackedColumn, build_column
 from .infer import InferredJson, InferredText
-from .lines import MOST_COLUMNS, Manifest
+from .lines import MOST_COLUMNS, TableFile
 from .roles import (
     Declared,
     check_declared,
@@ -48,10 +48,10 @@ class _DeclaredReader:
 
 
 class RowReader:
-    """Turns the rows of a manifest into columns.
+    """Turns the rows of a table into columns.
 
     Args:
-        manifest: where they come from.
+        table: where they come from.
         root: directory that paths are relative to.
         image: name of the column with the images' paths, or None to find it.
         declared: kinds of columns.
@@ -62,22 +62,23 @@ class RowReader:
         findings: what was left out.
 
     Raises:
-        OptionError: ``image`` or ``declared`` do not go with the manifest's columns.
+        OptionError: ``image`` or ``declared`` do not go with the table's columns.
         SourceError: its columns cannot be the fields of a sample.
     """
 
     def __init__(
         self,
-        manifest: Manifest,
+        table: TableFile,
         root: str,
         image: str | None,
         declared: Declared,
-        classes: Sequence[str] | None,
+        *,
+        classes: Sequence[str] | None = None,
         field: str = "image",
     ) -> None:
-        columns, where = manifest.columns, str(manifest.path)
+        columns, where = table.columns, str(table.path)
         self.findings = Findings()
-        self._manifest = manifest
+        self._table = table
         self._root = root
         self._declared = declared
         self._image = image_column(image, columns, declared, where)
@@ -101,11 +102,11 @@ class RowReader:
         Raises:
             SourceError: a value is wrong; the message has its line and column.
         """
-        where = self._manifest.at(line)
-        if self._manifest.is_json and not row.keys() <= self._seen:
+        where = self._table.at(line)
+        if self._table.is_json and not row.keys() <= self._seen:
             for name in [name for name in row if name not in self._seen]:
                 self._open_late(name, where)
-        missing = None if self._manifest.is_json else ""
+        missing = None if self._table.is_json else ""
         try:
             self._images.add(row.get(self._image, missing))
         except SourceError as error:
@@ -139,8 +140,8 @@ class RowReader:
         check_field_name(name, where, self._field)
         kind = self._declared.get(name)
         if kind is not None:
-            return _DeclaredReader(kind, self._root, is_json=self._manifest.is_json)
-        return InferredJson() if self._manifest.is_json else InferredText()
+            return _DeclaredReader(kind, self._root, is_json=self._table.is_json)
+        return InferredJson() if self._table.is_json else InferredText()
 
     def _open_late(self, name: str, where: str) -> None:
         """Get ready for a column of JSON that the rows so far did not have."""

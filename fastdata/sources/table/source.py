@@ -12,7 +12,7 @@ from ...errors import EmptySourceError, OptionError
 from ..columns.source import IMAGES, ColumnSource
 from ..kinds import SourceOption
 from ..sidecar import Sidecar
-from .lines import open_manifest
+from .lines import open_table_file
 from .reader import RowReader
 from .roles import parse_declared
 
@@ -102,11 +102,11 @@ def list_table(
     image, classes = image or known.column or None, classes or known.classes or None
     if classes is not None and len(set(classes)) != len(classes):
         raise OptionError("the names in classes must be different")
-    with open_manifest(file) as manifest:
+    with open_table_file(file) as table:
         base = os.fspath(existing_directory(file.parent if root is None else root))
         declared = parse_declared({**known.fields, **(fields or {})})
-        reader = RowReader(manifest, base, image, declared, classes, known.image)
-        for line, row in manifest:
+        reader = RowReader(table, base, image, declared, classes=classes, field=known.image)
+        for line, row in table:
             reader.add(line, row)
         if not len(reader):
             raise EmptySourceError(f"{file} has no rows below its header")

@@ -29,7 +29,7 @@ _MOST_FIELDS = 64  # each has an array; dots in names could make one of every sa
 _META = re.compile(r"__[^/]*__(/|$)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Groups:
     """Samples, of which nothing is known but where their fields lie.
 
@@ -84,7 +84,14 @@ def group_class_tree(members: Members, findings: Findings) -> Groups:
     classes, targets = _directory_classes(keys)
     spans = np.stack([members.offsets[rows_of], members.sizes[rows_of]], axis=1)
     archives = members.archives[rows_of]
-    return Groups(keys, archives, {"image": spans}, {"image": "image"}, classes, targets)
+    return Groups(
+        keys=keys,
+        archives=archives,
+        spans={"image": spans},
+        kinds={"image": "image"},
+        classes=classes,
+        targets=targets,
+    )
 
 
 def _directory_classes(keys: KeyTable) -> tuple[list[str], NDArray[np.int64]]:
@@ -140,7 +147,8 @@ def group_webdataset(members: Members, findings: Findings) -> Groups:
                 f"sample {keys[missing[0]]!r}: expected field {name!r}, which others have; "
                 f"{len(missing)} of {len(keys)} samples lack it"
             )
-    return Groups(keys, archives, spans, {name: grouping.kinds[name] for name in spans})
+    kinds = {name: grouping.kinds[name] for name in spans}
+    return Groups(keys=keys, archives=archives, spans=spans, kinds=kinds)
 
 
 class _Grouping:

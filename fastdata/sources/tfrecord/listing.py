@@ -32,7 +32,7 @@ _LABELS_FILE = "label.labels.txt"  # of TensorFlow Datasets: one class name a li
 _MOST_LABELS_FILE = 16 << 20
 
 
-class Listing:
+class TFRecordListing:
     """The records of several files.
 
     Attributes, once ``names`` is used up:

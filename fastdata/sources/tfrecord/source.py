@@ -19,7 +19,7 @@ from ..archives.base import ArchiveSource, archive_names, repeated_key, rows
 from ..archives.paths import Paths, archive_paths, root_of, stamps_of
 from ..base import Item
 from .framing import RecordBlob, starts_like_tfrecord
-from .listing import Listing
+from .listing import TFRecordListing
 
 _NAMED = re.compile(r".*\.tfrecords?(-\d+-of-\d+)?", re.IGNORECASE)
 _NUMBERED = re.compile(r".*-\d+-of-\d+")
@@ -55,7 +55,7 @@ def list_tfrecord(path: Paths) -> TFRecordSource:
             image, and one label if others have one; the message has the byte.
     """
     paths = archive_paths(path, _is_tfrecord, "TFRecord file")
-    stamps, listing = stamps_of(paths), Listing(paths)
+    stamps, listing = stamps_of(paths), TFRecordListing(paths)
     names = KeyTable.from_strings(listing.names())
     if not len(names):
         raise EmptySourceError(f"no records in {', '.join(paths[:3])}")
