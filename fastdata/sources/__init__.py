@@ -1,4 +1,4 @@
-"""What there is to pack: each kind of source, listed as samples with named fields.
+"""Sources of what is packed: each kind listed as samples with named fields.
 
 Reading order: ``base`` (what a source is), ``folder`` (the simplest), ``kinds`` (what is known of
 each kind, its options too) and ``detect`` (all kinds, and which of them a path is), ``samples``

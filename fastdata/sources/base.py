@@ -177,7 +177,7 @@ class Samples(ABC):
 
     @abstractmethod
     def has_parts(self, parts: Iterable[tuple[int, str]]) -> bool:
-        """Whether the samples, which may be read for it, are those of earlier shards.
+        """True if the samples, which may be read for it, are those of earlier shards.
 
         Args:
             parts: for each shard the number of its samples and the ``Trace`` of their tasks.
@@ -245,7 +245,7 @@ class Source(Samples):
         """The samples ``first`` to ``stop`` − 1 as a source of their own, small when pickled."""
 
     def has_vanished(self, index: int) -> bool:
-        """Whether a file of the sample was there when it was listed, and no longer is."""
+        """True if a file of the sample was there when it was listed, and no longer is."""
         if self.stamps[index] < 0:
             return False
         values = self.item(index).values.values()

@@ -29,7 +29,7 @@ class SourceOption:
 
     @property
     def flag(self) -> str:
-        """What the command calls it."""
+        """Its name for the command."""
         return f"--{self.name.replace('_', '-')}"
 
     def __str__(self) -> str:

@@ -26,8 +26,8 @@ def samples_of(
     *,
     again: bool = False,
 ) -> Samples:
-    """What ``samples`` is: ``Samples`` themselves; a path, or a pattern of archives, the source
-    that ``open_source`` finds there; torchvision's folder datasets their files; all else a stream.
+    """Samples of anything: ``Samples`` themselves; of a path, or a pattern of archives, the source
+    that ``open_source`` finds there; of torchvision's folder datasets their files; else a stream.
 
     Files are packed as they are; a dataset's samples would be pixels that were decoded already.
     Where other fields than image and target are asked for, they are a stream, too.

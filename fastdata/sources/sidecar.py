@@ -1,4 +1,4 @@
-"""What the columns of a table are, in a file beside it, so that no kind has to be found out; and
+"""Kinds of a table's columns, in a file beside it, so that none has to be found out; and
 the class names of archives.
 
 ``labels.fields.json`` belongs to ``labels.csv``, and so on; ``fastdata unpack`` writes it. It is a
@@ -33,7 +33,7 @@ _IMAGE = "image"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a table's own columns do not tell.
+    """Facts that a table's own columns do not tell.
 
     Attributes:
         column: the column with the images' paths; "" if it is to be found out.

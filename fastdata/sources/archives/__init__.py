@@ -1,1 +1,1 @@
-"""What archives have in common: samples grouped by name, their paths, their spans of a file."""
+"""Parts that sources of archives share: grouped samples, their paths, their spans of a file."""

@@ -1,4 +1,4 @@
-"""What sources made of archive files have in common: samples as rows of arrays, and their keys."""
+"""Base of sources made of archive files: samples as rows of arrays, and their keys."""
 
 from __future__ import annotations
 

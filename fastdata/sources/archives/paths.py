@@ -1,4 +1,4 @@
-"""Which files a path, a directory, a pattern or a list of them means."""
+"""Files that a path, a directory, a pattern or a list of them means."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _columns(document: CocoDocument, root: str) -> tuple[PackedColumn, dict[str,
 
 
 def _not_json(annotations: list[Any]) -> str:
-    """Which annotation cannot be written as JSON."""
+    """The annotation that cannot be written as JSON, for a message."""
     for annotation in annotations:
         try:
             dump_json(annotation)
@@ -106,7 +106,7 @@ def _not_json(annotations: list[Any]) -> str:
 
 
 def detect_coco(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a COCO-style JSON file, or a folder with one where COCO has it.
+    """True if a path is a COCO-style JSON file, or a folder with one where COCO has it.
 
     A file is read up to 64 KiB: its name ends in .json, and in the outermost object "images" or
     "annotations" is a list. A folder has annotations/instances_*.json, or _annotations.coco.json

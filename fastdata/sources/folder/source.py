@@ -122,7 +122,7 @@ def list_image_folder(
 
 
 def detect_folder(path: str) -> bool:
-    """Whether ``path`` is a directory of directories, unless it is called an LMDB file."""
+    """True if ``path`` is a directory of directories, unless it is called an LMDB file."""
     if not os.path.isdir(path) or path.rstrip("/").endswith(".lmdb"):
         return False
     with os.scandir(path) as entries:

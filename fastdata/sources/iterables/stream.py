@@ -179,7 +179,7 @@ class Stream(Samples):
 
 
 def _is_indexed(samples: Any) -> bool:
-    """Whether samples are fetched by their number; OptionError if they are none at all."""
+    """True if samples are fetched by their number; OptionError if they are none at all."""
     if isinstance(samples, (bytes, Mapping)) or not (
         hasattr(samples, "__iter__") or hasattr(samples, "__getitem__")
     ):

@@ -131,7 +131,7 @@ def _is_text(key: bytes) -> bool:
 
 
 def _meta_lines(path: str) -> Iterator[tuple[str, str]]:
-    """Where each line stands, and the name in it: ``name.png (height,width,channels) level``."""
+    """Place of each line, and the name in it: ``name.png (height,width,channels) level``."""
     with open_archive(path) as file:
         number = 0
         while line := file.readline(_MOST_LINE):

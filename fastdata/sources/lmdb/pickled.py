@@ -25,7 +25,7 @@ _CODE = (b"c", b"\x93", b"R", b"\x81", b"b", b"i", b"o")  # GLOBAL, STACK_GLOBAL
 
 
 class Span(NamedTuple):
-    """Where a byte string lies."""
+    """Place of a byte string."""
 
     start: int
     size: int

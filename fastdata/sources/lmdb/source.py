@@ -35,7 +35,7 @@ _LOCKS = ("lock.mdb",)
 
 
 def detect_lmdb(path: Paths) -> bool:
-    """Whether ``path`` looks like LMDB files: directories with ``data.mdb``, or by the magic."""
+    """True if ``path`` looks like LMDB files: directories with ``data.mdb``, or by the magic."""
     try:
         found = archive_paths(path, _is_lmdb, "LMDB")
     except SourceError:

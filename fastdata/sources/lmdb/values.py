@@ -63,7 +63,7 @@ def reading(path: str) -> Iterator[Any]:
 
 
 def starts_like_lmdb(path: str) -> bool:
-    """Whether a file begins with LMDB's first meta page."""
+    """True if a file begins with LMDB's first meta page."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -141,7 +141,7 @@ def _open_readonly(path: str) -> Any:
 
 
 def _check_meta(path: str) -> None:
-    """What LMDB takes on trust: the page size, on which every offset depends."""
+    """Check of what LMDB takes on trust: the page size, on which every offset depends."""
     if not starts_like_lmdb(path):
         raise OSError(f"{path}: not an LMDB file")
     with open(path, "rb") as file:

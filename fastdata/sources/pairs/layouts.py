@@ -1,4 +1,4 @@
-"""Where segmentation data sets keep images and masks, and how the names of the two correspond.
+"""Places of images and masks in segmentation data sets, and how the names of the two correspond.
 
 Known layouts: Cityscapes (``leftImg8bit``, ``gtFine``), Pascal VOC (``JPEGImages``,
 ``SegmentationClass``), and ``images`` beside ``masks``, ``annotations`` (ADE20K's
@@ -20,7 +20,7 @@ MASK_EXTENSIONS = (".bmp", ".png", ".tif", ".tiff")
 
 
 class Suffixes(NamedTuple):
-    """What follows the common part in the names of an image and of its mask, but the extension."""
+    """Ends of the names of an image and its mask behind their common part, less the extension."""
 
     image: str
     mask: str
@@ -58,7 +58,7 @@ def layouts(root: Path) -> Iterator[PairLayout]:
 
 
 def detect_pairs(root: str | os.PathLike[str]) -> bool:
-    """Whether a folder has one of the known layouts, with an image for at least one mask.
+    """True if a folder has one of the known layouts, with an image for at least one mask.
 
     A few files are looked at, so that the answer takes no time. The directory ``labels`` alone
     proves nothing: in YOLO's layout it holds text files.
@@ -67,7 +67,7 @@ def detect_pairs(root: str | os.PathLike[str]) -> bool:
 
 
 def has_pair(layout: PairLayout) -> bool:
-    """Whether one of the first masks has an image, by one of the known suffixes."""
+    """True if one of the first masks has an image, by one of the known suffixes."""
     return any(
         stem.endswith(suffixes.mask) and _image_exists(layout.images, stem, suffixes)
         for stem in some_masks(layout.masks)

@@ -32,7 +32,7 @@ class RecordFrames(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """Where its last part's data end."""
+        """Byte at which its last part's data end."""
         return self.parts[-1][0] + self.parts[-1][1]
 
     @property
@@ -157,7 +157,7 @@ def _head(file: BinaryIO, record: RecordFrames, size: int) -> bytes:
 
 
 def starts_like_recordio(path: str) -> bool:
-    """Whether a file begins with the magic number."""
+    """True if a file begins with the magic number."""
     try:
         return SpanBlob(path, 0, len(MAGIC)).read() == MAGIC
     except OSError:

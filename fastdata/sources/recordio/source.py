@@ -41,7 +41,7 @@ _MOST_EXACT = 1 << 24  # labels are float32, which holds integers up to this one
 
 
 def detect_recordio(path: Paths) -> bool:
-    """Whether ``path`` looks like RecordIO files: by name, or by the magic number."""
+    """True if ``path`` looks like RecordIO files: by name, or by the magic number."""
     try:
         found = archive_paths(path, _is_rec, "RecordIO file")
     except SourceError:

@@ -49,7 +49,7 @@ class TableFile:
         return self._json_rows() if self.is_json else self._csv_rows()
 
     def at(self, line: int) -> str:
-        """Where a line is, for messages."""
+        """Place of a line, for messages."""
         return f"{self.path}, line {line}"
 
     def _limited(self, file: TextIO) -> Iterator[str]:

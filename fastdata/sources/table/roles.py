@@ -1,4 +1,4 @@
-"""What the columns of a table are for: the image's path, the target, or a field of their own."""
+"""Roles of a table's columns: the image's path, the target, or a field of their own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def target_column(columns: Sequence[str], declared: Declared) -> str | None:
 
 
 def may_be_target(name: str, declared: Declared) -> bool:
-    """Whether a column holds targets, unless one with a better name does."""
+    """True if a column holds targets, unless one with a better name does."""
     if name == TARGET:
         return declared.get(name, _IMAGE) is not None
     return name in TARGET_COLUMNS and name not in declared

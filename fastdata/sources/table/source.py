@@ -142,5 +142,5 @@ def open_table(
 
 
 def detect_table(path: str) -> bool:
-    """Whether ``path`` is called like a table, and is no directory."""
+    """True if ``path`` is called like a table, and is no directory."""
     return Path(path).suffix.lower() in _SUFFIXES and not os.path.isdir(path)

@@ -1,4 +1,4 @@
-"""How the members of tar archives make samples: WebDataset's convention, or class directories.
+"""Samples made of the members of tar archives: WebDataset's convention, or class directories.
 
 WebDataset: https://github.com/webdataset/webdataset, "The WebDataset Format".
 """
@@ -51,7 +51,7 @@ class Groups:
 
 
 def is_class_tree(members: Members) -> bool:
-    """Whether there are images in directories and nothing else, but files outside of them."""
+    """True if there are images in directories and nothing else, but files outside of them."""
     found = False
     for name in members.names:
         if _split(name) is not None:
@@ -106,7 +106,7 @@ def _directory_classes(keys: KeyTable) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _class_depth(keys: KeyTable) -> int:
-    """How many leading directories all have in common, less one if a file lies right in them."""
+    """Number of leading directories common to all, less one if a file lies right in them."""
     parents = (key.split("/")[:-1] for key in keys)
     common = next(parents, [])
     shortest = len(common)

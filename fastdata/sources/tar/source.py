@@ -32,7 +32,7 @@ _INTEGER = re.compile(rb"\s*[+-]?[0-9]{1,18}\s*")
 
 
 def detect_tar(path: Paths) -> bool:
-    """Whether ``path`` looks like tar archives: by name, or by the first header's magic."""
+    """True if ``path`` looks like tar archives: by name, or by the first header's magic."""
     try:
         found = archive_paths(path, _is_named_tar, "tar archive")
     except SourceError:

@@ -80,14 +80,14 @@ def frames(path: str, file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 def is_head(head: bytes) -> bool:
-    """Whether 12 bytes are a length and its CRC."""
+    """True if 12 bytes are a length and its CRC."""
     if len(head) != _HEAD:
         return False
     return masked_crc32c(head[:8]) == int.from_bytes(head[8:], "little")
 
 
 def starts_like_tfrecord(path: str) -> bool:
-    """Whether a file begins with a length and its CRC."""
+    """True if a file begins with a length and its CRC."""
     try:
         with open_archive(path) as file:
             return is_head(file.read(_HEAD))

@@ -97,7 +97,7 @@ class TFRecordListing:
         return _names_from_file(self._paths[0], len(numbers)) or numbers
 
     def findings(self) -> Findings:
-        """What the user should know."""
+        """Notes on what the user should know."""
         notes = _shard_notes(self._paths)
         if self._ignored:
             names = sorted(self._ignored)

@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r".*-\d+-of-\d+")
 
 
 def detect_tfrecord(path: Paths) -> bool:
-    """Whether ``path`` looks like TFRecord files: by name, or by a length with the right CRC."""
+    """True if ``path`` looks like TFRecord files: by name, or by a length with the right CRC."""
     try:
         found = archive_paths(path, _is_tfrecord, "TFRecord file")
     except SourceError:
