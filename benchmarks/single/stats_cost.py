@@ -36,7 +36,7 @@ def batches(count: int) -> None:
     meter = Meter()
     source = meter.inner(iter([Delivery() for _ in range(count)]))
     for _ in range(count):
-        meter.outer(source)
+        meter.outer(source, 0)
         meter.given()
         with timed({}):
             pass

@@ -27,3 +27,10 @@ class Closable(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def close_if_possible(thing: object) -> None:
+    """Call the ``close`` of a thing that has one, as generators have and other iterators may."""
+    close = getattr(thing, "close", None)
+    if close is not None:
+        close()

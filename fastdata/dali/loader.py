@@ -18,7 +18,7 @@ from ..transforms import ELEMENTWISE, SplitTransform, sample_generator
 from .graph import Graph
 from .installed import dali
 from .runner import Settings
-from .supply import DALISupply
+from .supply import DALIWorkers
 
 _TRIAL = 4096  # pixels a side, of the image that a transform is tried on
 
@@ -114,7 +114,7 @@ class DALILoader(DataLoaderX[Any]):
         dataset: Any = self.dataset
         ahead, orient = self.prefetch_batches, dataset.apply_exif_orientation
         settings = Settings(self.device or torch.device("cpu"), self.num_threads, ahead, orient)
-        self._supply: Any = DALISupply(self._indices, settings)
+        self._workers = DALIWorkers(self._tasks, settings)
 
     def _begin(self) -> Progress:
         _check_transform(self.dataset)  # it may have been replaced

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import default_collate
 
+from ..core import close_if_possible
 from ..datasets import ImageDataset
 from ..errors import DecodeError, SampleError
 from ..images import decode_whole, sniff
-from ..loader import BackgroundIterator, Delivery, Indices, Progress
+from ..loader import AheadFromSecond, Deliveries, Delivery, Tasks
 from .feed import Feed, Feeder, Input
 from .runner import Feeds, Runner, Settings, merged, suits
 
 
-class DALISupply:
+class DALIWorkers:
     """Makes the deliveries of a ``DALILoader``, as ``fastdata.loader.workers`` makes others'.
 
     Reading and planning is done ahead, in a background thread; DALI's pipeline is asked in the
@@ -25,29 +26,26 @@ class DALISupply:
     an iteration, as building one takes time.
     """
 
-    def __init__(self, indices: Indices, settings: Settings) -> None:
-        self._indices = indices
+    def __init__(self, tasks: Tasks, settings: Settings) -> None:
+        self._tasks = tasks
         self._settings = settings
         self._idle: Runner | None = None
         self._running: Runner | None = None
 
-    def begin(self, loader: Any) -> Iterator[Delivery]:
+    def begin(self, loader: Any) -> Deliveries:
         """The deliveries of one iteration."""
         # As every iterator of torch's loader draws it, so that the samplers' draws behind it, and
         # with them the order, are those of DataLoaderX.
         torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
-        feeds = Feeder(loader.dataset).feeds(iter(self._indices))
-        return self._deliveries(loader.dataset, _feeds_ahead(feeds, loader.prefetch_batches))
+        feeds = Feeder(loader.dataset).feeds(iter(self._tasks))
+        if loader.prefetch_batches:
+            feeds = AheadFromSecond(feeds, loader.prefetch_batches, "fastdata-dali")
+        return DALIDeliveries(self._deliveries(loader.dataset, feeds), self)
 
+    @property
     def ready(self) -> int:
         """Number of batches that DALI has, or is making, and nobody has asked for yet."""
         return 0 if self._running is None else self._running.ready
-
-    def explainer(
-        self, dataset: Any, progress: Progress
-    ) -> Callable[[RuntimeError], RuntimeError | None]:
-        """There are no worker processes to tell about."""
-        return _nothing_to_add
 
     def _deliveries(self, dataset: ImageDataset, source: Iterator[Feed]) -> Iterator[Delivery]:
         feeds = Feeds(source)
@@ -63,7 +61,7 @@ class DALISupply:
                 yield from self._run(runner, feeds, dataset)
             feeds.check()
         finally:
-            getattr(source, "close", lambda: None)()
+            close_if_possible(source)
             self._idle = _drained_runner(runner)
 
     def _suitable_runner(self, runner: Runner | None, feed: Feed) -> Runner:
@@ -103,16 +101,17 @@ class DALISupply:
         return SampleError(f"{dataset.root}: DALI failed in batch {feed.number}: {error}")
 
 
-def _feeds_ahead(feeds: Iterator[Feed], count: int) -> Iterator[Feed]:
-    if count == 0:
-        yield from feeds
-        return
-    # The first one is made here: that is when samplers draw from torch's global generator.
-    for first in feeds:
-        with BackgroundIterator(feeds, count, name="fastdata-dali") as background:
-            yield first
-            del first
-            yield from background
+class DALIDeliveries(Deliveries):
+    """Deliveries of one iteration, of which DALI tells how many it has ready."""
+
+    def __init__(self, source: Iterator[Delivery], workers: DALIWorkers) -> None:
+        super().__init__(source)
+        self._workers = workers
+
+    @property
+    def ready(self) -> int:
+        """How many batches DALI has, or is making, that the consumer has not asked for yet."""
+        return self._workers.ready
 
 
 def _delivery(dataset: ImageDataset, feed: Feed, images: torch.Tensor) -> Delivery:
@@ -151,7 +150,3 @@ def _reason(one: Input, error: RuntimeError) -> str:
         return str(own)
     kind = sniff(one.data.data) or "unknown"
     return f"DALI cannot decode this {kind} data ({told.strip()}); DataLoaderX can"
-
-
-def _nothing_to_add(error: RuntimeError) -> None:
-    return None

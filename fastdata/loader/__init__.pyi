@@ -1,3 +1,4 @@
+from .delivery import Deliveries as Deliveries
 from .delivery import Delivery as Delivery
 from .delivery import SampleFailure as SampleFailure
 from .delivery import Task as Task
@@ -7,7 +8,7 @@ from .order.samplers import RankSampler as RankSampler
 from .order.samplers import ShuffleSampler as ShuffleSampler
 from .order.shard_sampler import ShardShuffleSampler as ShardShuffleSampler
 from .prefetch import CUDAPrefetcher as CUDAPrefetcher
-from .progress import Indices as Indices
 from .progress import Progress as Progress
 from .stats import LoaderStats as LoaderStats
-from .workers.background import BackgroundIterator as BackgroundIterator
+from .tasks import Tasks as Tasks
+from .workers.background import AheadFromSecond as AheadFromSecond

@@ -1,12 +1,16 @@
-"""What goes to a loader's worker for each batch, and what comes back."""
+"""A batch to make, and a batch that was made, with what its worker has to tell about it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, field
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 from torch.utils.data import get_worker_info
+
+from ..core import Closable, close_if_possible
+from .torch_private.names import pinned
 
 
 class Task(NamedTuple):
@@ -29,6 +33,7 @@ class SampleFailure:
     key: str
     index: int
     reason: str
+    _: KW_ONLY
     epoch: int = 0
     times: int = 1
 
@@ -45,6 +50,7 @@ class Delivery:
 
     batch: Any = None
     number: int = -1
+    _: KW_ONLY
     dropped: bool = False
     error: Exception | None = None
     failures: list[SampleFailure] = field(default_factory=list)
@@ -63,17 +69,51 @@ class Delivery:
 
     def pin_memory(self) -> Delivery:
         """Called by torch where it pins batches."""
-        from torch.utils.data._utils.pin_memory import pin_memory
-
-        self.batch = pin_memory(self.batch)  # type: ignore[no-untyped-call]
+        self.batch = pinned(self.batch)
         return self
 
 
-class Failed:
-    """Stands for a batch where an error is to be raised when its turn comes."""
+class BatchFailed(Exception):
+    """Raised in the turn of a batch that failed; behind it, the next one can be asked for.
+
+    Attributes:
+        errors: the one that the user is to get. It is taken out when it is raised, since its
+            traceback may refer to whatever refers to this exception.
+    """
 
     def __init__(self, error: Exception) -> None:
-        self.errors = [error]  # taken out when it is raised: its traceback refers to this object
+        super().__init__()
+        self.errors = [error]
+
+
+class Deliveries(Closable, Iterator[Delivery]):
+    """The deliveries of one iteration over a loader, in the order in which they are to be given.
+
+    An error of one batch is a delivery; one that is raised ends the iteration.
+
+    Args:
+        source: makes them. ``close`` closes it, and thereby ends the workers that need not persist;
+            it does so itself at its end, and where it raises.
+    """
+
+    def __init__(self, source: Iterator[Delivery]) -> None:
+        self._source = source
+
+    def __next__(self) -> Delivery:
+        return next(self._source)
+
+    @property
+    def ready(self) -> int:
+        """How many are there that nobody has asked for yet."""
+        return int(getattr(self._source, "ready", 0))
+
+    def explained(self, error: RuntimeError) -> RuntimeError | None:
+        """A better error than one that was raised, now that all is closed; None: it is good."""
+        return None
+
+    def close(self) -> None:
+        """Stop early, and wait until nothing makes deliveries any more."""
+        close_if_possible(self._source)
 
 
 class _Sealed:

@@ -1,68 +1,116 @@
-"""One iteration over a loader, as its user sees it."""
+"""One iteration over a loader: batches from deliveries, and the iterator that its user has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
-from ..core import Closable
-from .delivery import Failed
+from torch.utils.data import DataLoader, IterableDataset
+
+from ..core import Closable, close_if_possible
+from .delivery import BatchFailed, Deliveries, Delivery
+from .failures import FailureLog
 from .progress import Progress
 from .stats import Meter
+from .torch_private.names import told_length
+
+
+class Arrivals(Iterator[Any]):
+    """The batches of deliveries; where one is an error, ``BatchFailed`` is raised in its turn.
+
+    Args:
+        deliveries: what the workers made.
+        progress: told of each batch that comes, and of those that will not.
+        failures: told of the samples that could not be read; raises if they are too many.
+    """
+
+    # Not a generator, which would have ended with the first error that it let out.
+
+    def __init__(
+        self, deliveries: Iterator[Delivery], progress: Progress, failures: FailureLog
+    ) -> None:
+        self._deliveries = deliveries
+        self._progress = progress
+        self._failures = failures
+
+    def __next__(self) -> Any:
+        while True:
+            delivery = next(self._deliveries)
+            self._failures.add(delivery.failures)
+            if delivery.error is not None:
+                error, delivery.error = delivery.error, None  # its traceback may refer to it
+                raise BatchFailed(error)
+            if not delivery.dropped:
+                self._progress.arrived(delivery.number)
+                return delivery.batch
+            self._progress.without(delivery.number)
 
 
 class Epoch(Closable, Iterator[Any]):
     """Iterator over a loader's batches.
 
     After an error of the dataset the next batch can be asked for, as with torch's iterators.
+    Dropping it is closing it: what made its batches has ended then.
 
     Args:
-        batches: where they come from.
-        source: what they are made of; its ``close`` ends the workers. It is closed after any error
-            that is raised on the way: a traceback that somebody keeps would keep it open.
+        loader: whose epoch it is.
+        batches: what the user gets, where the user wants it.
+        deliveries: what they are made of. Closed after any error that is raised on the way: a
+            traceback that somebody keeps would keep the workers.
         progress: told of each batch that the user gets.
         meter: measures.
-        explain: the error to raise instead of a RuntimeError, where more is known about it.
-        length: the loader's ``len``.
-        check: called with the number of batches given, behind each of them.
     """
 
     def __init__(
         self,
+        loader: DataLoader[Any],
         batches: Iterator[Any],
-        source: Iterator[Any],
+        deliveries: Deliveries,
         progress: Progress,
         meter: Meter,
-        explain: Callable[[RuntimeError], RuntimeError | None],
-        length: Callable[[], int],
-        check: Callable[[int], None],
     ) -> None:
+        self._loader = loader
         self._batches = batches
-        self._source = source
+        self._deliveries = deliveries
         self._progress = progress
         self._meter = meter
-        self._explain = explain
-        self._length = length
-        self._check = check
+        self._told_length = told_length(loader)
 
     def __next__(self) -> Any:
-        batch = self._taken()
-        if isinstance(batch, Failed):
-            del self  # the error's traceback is not to keep the workers alive
-            raise batch.errors.pop()
-        self._progress.given()
-        self._check(self._meter.given())
-        return batch
+        try:
+            batch = self._taken()
+        except BatchFailed as failed:
+            errors = failed.errors  # the exception itself would be a cycle through its traceback
+        else:
+            self._progress.given()
+            self._check_length(self._meter.given())
+            return batch
+        del self  # the error's traceback is not to keep the workers alive
+        raise errors.pop()  # here, where BatchFailed is not its context
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def close(self) -> None:
+        """Stop early: batches made ahead are dropped, and what made them has ended on return."""
+        close_if_possible(self._batches)
+        self._deliveries.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _taken(self) -> Any:
         try:
-            return self._meter.outer(self._batches)
+            return self._meter.outer(self._batches, self._deliveries.ready)
         except StopIteration:
             self._progress.finished = True
             raise
+        except BatchFailed:
+            raise
         except BaseException as error:
             self.close()
-            told = self._explain(error) if isinstance(error, RuntimeError) else None
+            told = self._deliveries.explained(error) if isinstance(error, RuntimeError) else None
             if told is None:
                 raise
             try:
@@ -70,10 +118,16 @@ class Epoch(Closable, Iterator[Any]):
             finally:
                 del told  # a cycle through its traceback, in which a batch could stay
 
-    def __len__(self) -> int:
-        return self._length()
-
-    def close(self) -> None:
-        """Stop early: batches made ahead are dropped, and what made them has ended on return."""
-        for iterator in (self._batches, self._source):
-            getattr(iterator, "close", lambda: None)()
+    def _check_length(self, given: int) -> None:
+        """Warn as torch does, when an iterable dataset goes on behind the length it told."""
+        told, dataset = self._told_length, self._loader.dataset
+        if told is None or given <= told or not isinstance(dataset, IterableDataset):
+            return
+        hint = "For multiprocessing data-loading, this is what a dataset does that gives all its "
+        hint += "samples to each worker, not a share"
+        warnings.warn(
+            f"Length of IterableDataset {dataset} was reported to be {told} (when accessing "
+            f"len(dataloader)), but {given} samples have been fetched. "
+            + (hint if self._loader.num_workers > 0 else ""),
+            stacklevel=3,
+        )

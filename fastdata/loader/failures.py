@@ -14,26 +14,27 @@ from .delivery import SampleFailure
 POLICIES = ("raise", "skip", "substitute")
 
 
+def check_policy(on_error: str, max_errors: float) -> None:
+    """OptionError, unless the two are as ``FailureLog`` takes them."""
+    if on_error not in POLICIES:
+        raise OptionError(f"on_error must be one of {', '.join(POLICIES)}, got {on_error!r}")
+    share = isinstance(max_errors, float)
+    if max_errors < 0 or (share and max_errors > 1) or max_errors != max_errors:
+        raise OptionError(
+            f"max_errors must be a count >= 0 or a share from 0.0 to 1.0, got {max_errors!r}"
+        )
+
+
 class FailureLog:
-    """What a loader met over its life.
+    """Record of the samples that a loader could not read, over its life.
 
     Args:
         on_error: "raise", "skip" or "substitute".
         max_errors: how many samples of one epoch may fail: a count, or a share of the epoch's
             samples (a float from 0 to 1), rounded up.
-
-    Raises:
-        OptionError: one of the two is none of these.
     """
 
     def __init__(self, on_error: str, max_errors: float) -> None:
-        if on_error not in POLICIES:
-            raise OptionError(f"on_error must be one of {', '.join(POLICIES)}, got {on_error!r}")
-        share = isinstance(max_errors, float)
-        if max_errors < 0 or (share and max_errors > 1) or max_errors != max_errors:
-            raise OptionError(
-                f"max_errors must be a count >= 0 or a share from 0.0 to 1.0, got {max_errors!r}"
-            )
         self._on_error = on_error
         self._max_errors = max_errors
         self._known: dict[tuple[str, str, int], SampleFailure] = {}

@@ -1,38 +1,36 @@
 """``DataLoaderX``: torch's DataLoader, with batches made ahead and delivered on the device.
 
-Behind it: ``fetch`` makes one batch, a ``delivery``; ``supply`` has that done by threads or
-``processes``, ahead; ``progress`` and ``resume`` know the place in the epoch; ``failures`` and
-``stats`` keep the books; ``epoch`` is the iterator that the user gets.
+An iteration is a chain: ``tasks`` (of a sampler) → ``workers`` → ``Deliveries`` → ``Arrivals``
+(their batches) → the device → ``Epoch``, which the user has. ``progress`` and ``resume`` know the
+place in the epoch; ``failures`` and ``stats`` keep the books.
 """
 
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from ..core import as_device, move_to_device
+from ..core import as_device
 from ..datasets import image_datasets
 from ..errors import OptionError
-from .delivery import Delivery, Failed, SampleFailure
-from .epoch import Epoch
-from .failures import FailureLog
+from .delivery import SampleFailure
+from .epoch import Arrivals, Epoch
+from .failures import FailureLog, check_policy
 from .order.samplers import ShuffleSampler
-from .prefetch import CUDAPrefetcher
-from .progress import Indices, Progress
+from .prefetch import CUDAPrefetcher, delivered
+from .progress import Progress
 from .read_ahead import read_ahead
 from .resume import restored, saved
 from .stats import LoaderStats, Meter
-from .workers.supply import Supply
+from .tasks import Tasks
+from .workers.supply import Workers
 
 T_co = TypeVar("T_co", covariant=True)
-
-_Batches = Generator[Any, None, None]
 
 _IN_ORDER_KNOWN = "in_order" in inspect.signature(DataLoader.__init__).parameters
 
@@ -125,7 +123,6 @@ class DataLoaderX(DataLoader[T_co]):
         self.worker_type = worker_type
         self.on_error = on_error
         self.max_errors = max_errors
-        FailureLog(on_error, max_errors)  # checks them
         self._check_options(dataset, in_order)
         if shuffle and sampler is None and batch_sampler is None and any(image_datasets(dataset)):
             sized: Any = dataset
@@ -157,14 +154,14 @@ class DataLoaderX(DataLoader[T_co]):
     def _prepare(self) -> None:
         """Make what belongs to this loader's own iterations."""
         self._failures = FailureLog(self.on_error, self.max_errors)
-        self._indices = Indices(self.sampler if self.batch_sampler is None else self.batch_sampler)
-        self._indices.watcher = partial(read_ahead, self.dataset, self._indices.sampler)
-        self._supply = Supply(self._indices)
+        self._tasks = Tasks(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        self._tasks.watcher = partial(read_ahead, self.dataset, self._tasks.sampler)
+        self._workers: Any = Workers(self._tasks)
         self._begun = False
         self._meter = Meter()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_failures", "_indices", "_supply", "_begun", "_meter", "_prefetcher")
+        own = ("_failures", "_tasks", "_workers", "_begun", "_meter", "_prefetcher")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -173,12 +170,10 @@ class DataLoaderX(DataLoader[T_co]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         progress = self._begin()
-        deliveries = self._supply.begin(self)
-        self._meter = meter = Meter(self._supply.ready)
-        batches = self._on_device(self._arriving(meter.inner(deliveries), progress))
-        explain = self._supply.explainer(self.dataset, progress)
-        check = partial(_check_length, self._IterableDataset_len_called, self)
-        return Epoch(batches, deliveries, progress, meter, explain, self.__len__, check)
+        deliveries = self._workers.begin(self)
+        self._meter = meter = Meter()
+        arrivals = Arrivals(meter.inner(deliveries), progress, self._failures)
+        return Epoch(self, self._on_device(arrivals), deliveries, progress, meter)
 
     @property
     def errors(self) -> list[SampleFailure]:
@@ -186,7 +181,7 @@ class DataLoaderX(DataLoader[T_co]):
         return self._failures.failures
 
     def stats(self) -> LoaderStats:
-        """Where the time of the last epoch went, or of the one that is running."""
+        """Seconds of the last epoch, or of the one that is running, by what took them."""
         return self._meter.stats()
 
     def state_dict(self) -> dict[str, Any]:
@@ -199,7 +194,7 @@ class DataLoaderX(DataLoader[T_co]):
 
         After a whole epoch it is the beginning of the next one. Batches read ahead do not count.
         """
-        return saved(self._indices, list(image_datasets(self.dataset)), self._samples())
+        return saved(self._tasks, list(image_datasets(self.dataset)), self._samples())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration be the rest of the epoch that ``state`` was saved in.
@@ -212,40 +207,28 @@ class DataLoaderX(DataLoader[T_co]):
             OptionError: the state is of another dataset, batch size or version.
         """
         datasets = list(image_datasets(self.dataset))
-        self._indices.progress = restored(state, self._indices, datasets, self._samples())
+        self._tasks.progress = restored(state, self._tasks, datasets, self._samples())
         self._begun = False
 
     def _begin(self) -> Progress:
         """Go to the next epoch, or to the place that was loaded."""
         if self._begun:
-            self._indices.progress = Progress()
+            self._tasks.progress = Progress()
         self._begun = True
         epoch = 0
         for dataset in image_datasets(self.dataset):
             dataset.begin_epoch()
             epoch = dataset.epoch
         self._failures.begin(epoch, self.sampler)
-        return self._indices.progress
+        return self._tasks.progress
 
-    def _arriving(self, deliveries: Iterator[Delivery], progress: Progress) -> _Batches:
-        for delivery in deliveries:
-            self._failures.add(delivery.failures)
-            if delivery.error is not None:
-                failed, delivery.error = Failed(delivery.error), None  # its traceback refers to it
-                yield failed
-            elif delivery.dropped:
-                progress.without(delivery.number)
-            else:
-                progress.arrived(delivery.number)
-                yield delivery.batch
-            del delivery
-
-    def _on_device(self, batches: _Batches) -> _Batches:
+    def _on_device(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches as the user wants them; they go on behind an error as ``batches`` do."""
         if self.device is None and self.batch_transform is None:
             return batches
         if self.prefetch_batches == 0:
-            return self._moved(batches)
-        return self._prefetcher.iterate(batches)
+            return map(partial(delivered, self.device, self.batch_transform), batches)
+        return self._prefetcher.ahead(batches)
 
     @cached_property
     def _prefetcher(self) -> CUDAPrefetcher:
@@ -254,18 +237,8 @@ class DataLoaderX(DataLoader[T_co]):
             (),
             self.device or "cpu",
             prefetch_batches=max(self.prefetch_batches, 1),
-            transform=self.batch_transform and partial(_transformed, self.batch_transform),
+            transform=self.batch_transform,
         )
-
-    def _moved(self, batches: Iterator[Any]) -> _Batches:
-        for batch in batches:
-            if self.device is not None:
-                batch = move_to_device(batch, self.device)
-            if self.batch_transform is not None:
-                with torch.no_grad():  # as in the prefetcher, where it runs ahead of the training
-                    batch = _transformed(self.batch_transform, batch)
-            yield batch
-            del batch
 
     def _samples(self) -> int | None:
         dataset: Any = self.dataset
@@ -273,6 +246,7 @@ class DataLoaderX(DataLoader[T_co]):
         return len(dataset) if known else None
 
     def _check_options(self, dataset: Any, in_order: bool) -> None:
+        check_policy(self.on_error, self.max_errors)
         if self.prefetch_batches < 0:
             raise OptionError(f"prefetch_batches must be >= 0, got {self.prefetch_batches}")
         if self.worker_type not in ("process", "thread"):
@@ -291,21 +265,3 @@ class DataLoaderX(DataLoader[T_co]):
                 f"on_error={self.on_error!r} needs a map-style dataset: an iterator that raised "
                 "cannot go on; use on_error='raise'"
             )
-
-
-def _transformed(transform: Callable[[Any], Any], batch: Any) -> Any:
-    return batch if isinstance(batch, Failed) else transform(batch)
-
-
-def _check_length(told: int | None, loader: DataLoaderX[Any], given: int) -> None:
-    """Warn as torch does, when an iterable dataset goes on behind the length it told."""
-    if told is None or given <= told or not isinstance(loader.dataset, IterableDataset):
-        return
-    hint = "For multiprocessing data-loading, this is what a dataset does that gives all its "
-    hint += "samples to each worker, not a share"
-    warnings.warn(
-        f"Length of IterableDataset {loader.dataset} was reported to be {told} (when accessing "
-        f"len(dataloader)), but {given} samples have been fetched. "
-        + (hint if loader.num_workers > 0 else ""),
-        stacklevel=3,
-    )

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core import as_device, move_to_device, rebuild, record_use, upload_leaf
+from ..core import (
+    Closable,
+    as_device,
+    close_if_possible,
+    move_to_device,
+    rebuild,
+    record_use,
+    upload_leaf,
+)
 from ..errors import OptionError
 
 __all__ = ["CUDAPrefetcher", "move_to_device"]
@@ -109,24 +117,27 @@ class CUDAPrefetcher:
 
     def iterate(self, source: Iterator[Any]) -> Generator[Any, None, None]:
         """Iterate over the batches of ``source`` instead of the loader's, on the same stream."""
+        batches = self.ahead(source)
         try:
-            if _stream_api(self.device) is None:
-                yield from self._unqueued(source)
-            else:
-                yield from _Pipeline(self, self._side_stream(), source).batches()
+            yield from batches
         except BaseException:
-            getattr(source, "close", lambda: None)()
+            close_if_possible(batches)  # first: it waits for copies of the source's memory
+            close_if_possible(source)
             raise
+
+    def ahead(self, source: Iterator[Any]) -> Iterator[Any]:
+        """Iterate as ``iterate`` does, but leave it to the caller to close both, also at an error.
+
+        An ``Exception`` of the source or of ``transform`` is raised in its turn, and does not end
+        this: the source is read on when the next batch is asked for.
+        """
+        if _stream_api(self.device) is None:
+            device = None if self.device.type == "cpu" else self.device
+            return map(partial(delivered, device, self.transform), source)
+        return _InFlight(self, self._side_stream(), source)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_stream": None}  # a stream means nothing in another process
-
-    def _unqueued(self, source: Iterator[Any]) -> Generator[Any, None, None]:
-        for batch in source:
-            moved = batch if self.device.type == "cpu" else move_to_device(batch, self.device)
-            ready = [_transformed(self.transform, moved)]
-            del batch, moved  # this frame must not keep the batch while the consumer has it
-            yield ready.pop()
 
     def _side_stream(self) -> Any:
         if self._stream is None:
@@ -134,7 +145,7 @@ class CUDAPrefetcher:
         return self._stream
 
 
-class _Flight(NamedTuple):
+class _Moving(NamedTuple):
     batch: Any
     ready: Any  # event after the batch's copy and transform
 
@@ -144,7 +155,7 @@ class _Copy(NamedTuple):
     hosts: list[Tensor]
 
 
-class _Pipeline:
+class _InFlight(Closable, Iterator[Any]):
     """The batches of one iteration, between the loader and the consumer."""
 
     def __init__(self, owner: CUDAPrefetcher, stream: Any, source: Iterator[Any]) -> None:
@@ -155,28 +166,37 @@ class _Pipeline:
         self._stream = stream
         self._source = source
         self._ended = False
-        self._failures: list[Exception] = []
-        self._flights: deque[_Flight] = deque()
+        self._errors: list[Exception] = []
+        self._flights: deque[_Moving] = deque()
         self._copies: deque[_Copy] = deque()
 
-    def batches(self) -> Generator[Any, None, None]:
-        try:
-            self._refuse_capture()
-            self._fill(1)
-            while self._flights:
-                yield self._land()  # no local name: it would keep the batch from the consumer
-            if self._failures:
-                raise self._failures.pop()  # a local name would be a cycle through the traceback
-        finally:
-            self._wait_for_copies()
+    def __next__(self) -> Any:
+        self._refuse_capture()
+        self._fill(1)
+        if self._flights:
+            return self._land()  # no local name: it would keep the batch from the consumer
+        if self._errors:
+            raise self._errors.pop()  # a local name would be a cycle through the traceback
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Wait for the copies, and drop what the consumer has not got."""
+        self._ended = True
+        # At interpreter exit the driver may be gone already, and so are the copies.
+        if self._copies and not sys.is_finalizing():
+            self._copies[-1].done.synchronize()
+        self._copies.clear()
+        self._flights.clear()
+        self._errors.clear()
 
     def _fill(self, flights: int) -> None:
-        while len(self._flights) < flights and not self._ended:
+        # An error waits for its turn, when all before it have landed; the source waits, too.
+        while len(self._flights) < flights and not self._ended and not self._errors:
             try:
                 self._launch()
             except Exception as error:
-                self._failures.append(error)
-                self._ended = True
+                self._errors.append(error)
 
     def _launch(self) -> None:
         batch = next(self._source, _END)
@@ -186,7 +206,7 @@ class _Pipeline:
         self._limit_copies()
         self._flights.append(self._stage(batch))
 
-    def _stage(self, batch: Any) -> _Flight:
+    def _stage(self, batch: Any) -> _Moving:
         """Queue the copy and the transform of a batch on the side stream."""
         # After the loader's next(), which may itself have queued work on the consumer's stream.
         self._stream.wait_stream(self._api.current_stream(self._device))
@@ -198,13 +218,12 @@ class _Pipeline:
             if self._transform is not None:
                 # Tensors that the loader put on the device itself belong to another stream.
                 record_use(moved, self._stream)
-                moved = _transformed(self._transform, moved)
+                moved = transformed(self._transform, moved)
                 ready = self._record()
-        return _Flight(moved, ready)
+        return _Moving(moved, ready)
 
     def _land(self) -> Any:
         """Queue the next copies, then hand the oldest batch to the consumer's stream."""
-        self._refuse_capture()
         flight = self._flights.popleft()
         self._fill(self._depth)
         consumer = self._api.current_stream(self._device)
@@ -238,19 +257,28 @@ class _Pipeline:
         while copies and (len(copies) > self._depth or copies[0].done.query()):
             copies.popleft().done.synchronize()
 
-    def _wait_for_copies(self) -> None:
-        # At interpreter exit the driver may be gone already, and so are the copies.
-        if self._copies and not sys.is_finalizing():
-            self._copies[-1].done.synchronize()
-        self._copies.clear()
-        self._flights.clear()
+
+def delivered(
+    device: torch.device | None, transform: Callable[[Any], Any] | None, batch: Any
+) -> Any:
+    """The batch moved to a device at once, if one is given, and transformed."""
+    moved = batch if device is None else move_to_device(batch, device)
+    return transformed(transform, moved)
 
 
-def _transformed(transform: Callable[[Any], Any] | None, batch: Any) -> Any:
+def transformed(transform: Callable[[Any], Any] | None, batch: Any) -> Any:
+    """The batch as the training gets it.
+
+    Without gradients, since the transform runs ahead, when the parameters it might train are some
+    steps old. Its ``StopIteration`` is an error, and not the end of the loader.
+    """
     if transform is None:
         return batch
-    with torch.no_grad():
-        return transform(batch)
+    try:
+        with torch.no_grad():
+            return transform(batch)
+    except StopIteration as error:
+        raise RuntimeError("the transform of a batch raised StopIteration") from error
 
 
 def _stream_api(device: torch.device) -> Any:

@@ -16,8 +16,9 @@ from torch.utils.data import SequentialSampler
 
 from ..datasets import PackDataset
 from ..store import PackReader, Prefetcher, ShardCache
+from .order.replay import inner_sampler
 from .order.shard_sampler import ShardShuffleSampler
-from .progress import Watcher, inner_sampler
+from .tasks import Watcher
 
 
 class ReadAhead(Watcher):
@@ -55,7 +56,7 @@ class ReadAhead(Watcher):
 
 
 def read_ahead(dataset: Any, sampler: Any) -> Watcher:
-    """What watches the indices of one epoch, which has begun; it does nothing for local packs."""
+    """The watcher of one epoch, which has begun; it does nothing for local packs."""
     if not isinstance(dataset, PackDataset) or dataset.pack.files.cache is None:
         return Watcher()
     pack, cache, inner = dataset.pack, dataset.pack.files.cache, inner_sampler(sampler)

@@ -7,24 +7,26 @@ from typing import Any
 
 from ..datasets import ImageDataset
 from ..errors import OptionError
+from .order.replay import Randomness, inner_sampler, is_plain, is_positioned
 from .order.samplers import RankSampler, ShuffleSampler
-from .progress import Indices, Progress, Randomness, inner_sampler, is_positioned, plain
+from .progress import Progress
+from .tasks import Tasks
 
 VERSION = 1
 
 State = dict[str, Any]
 
 
-def saved(indices: Indices, datasets: list[ImageDataset], length: int | None) -> State:
-    """The state of the epoch that ``indices`` iterates over now, or did last."""
-    progress = indices.progress
-    sampler = _of_samples(indices.sampler)
+def saved(tasks: Tasks, datasets: list[ImageDataset], length: int | None) -> State:
+    """The state of the epoch that ``tasks`` iterates over now, or did last."""
+    progress = tasks.progress
+    sampler = _of_samples(tasks.sampler)
     return {
         "version": VERSION,
         "batches": progress.done,
         "ahead": sorted(progress.ahead),
         "finished": progress.finished,
-        "global_batch": _global_batch(indices.sampler),
+        "global_batch": _global_batch(tasks.sampler),
         "samples": length,
         "datasets": [{"seed": d.seed, "epoch": d.epoch} for d in datasets],
         "sampler": _sampler_state(sampler),
@@ -33,24 +35,24 @@ def saved(indices: Indices, datasets: list[ImageDataset], length: int | None) ->
 
 
 def restored(
-    state: Mapping[str, Any], indices: Indices, datasets: list[ImageDataset], length: int | None
+    state: Mapping[str, Any], tasks: Tasks, datasets: list[ImageDataset], length: int | None
 ) -> Progress:
     """Prepare datasets and sampler for the rest of the epoch; the progress that it begins with."""
-    _check(state, indices, datasets, length)
+    _check(state, tasks, datasets, length)
     finished = bool(state["finished"])
     batches = 0 if finished else int(state["batches"])
-    _place(_of_samples(indices.sampler), indices, state, batches)  # first: it may refuse, too
+    _place(_of_samples(tasks.sampler), tasks, state, batches)  # first: it may refuse, too
     for dataset, there in zip(datasets, state["datasets"], strict=True):
         dataset.seed = there["seed"]
         dataset.set_epoch(there["epoch"] + finished)
     progress = Progress() if finished else Progress(batches, state["ahead"])
     random = None if finished else state["random"]
-    progress.random = indices.resumed = None if random is None else Randomness(*random)
+    progress.random = tasks.resumed = None if random is None else Randomness(*random)
     return progress
 
 
 def _check(
-    state: Mapping[str, Any], indices: Indices, datasets: list[ImageDataset], length: int | None
+    state: Mapping[str, Any], tasks: Tasks, datasets: list[ImageDataset], length: int | None
 ) -> None:
     """Refuse a state whose rest of the epoch could not be the rest here."""
     if state.get("version") != VERSION:
@@ -64,7 +66,7 @@ def _check(
         )
     if state["finished"] or not state["batches"]:
         return
-    here = {"samples": length, "global_batch": _global_batch(indices.sampler)}
+    here = {"samples": length, "global_batch": _global_batch(tasks.sampler)}
     names = {"samples": "samples in the dataset", "global_batch": "samples in a batch of all ranks"}
     for name, value in here.items():
         if state[name] != value:
@@ -75,13 +77,13 @@ def _check(
             )
 
 
-def _place(sampler: Any, indices: Indices, state: Mapping[str, Any], batches: int) -> None:
+def _place(sampler: Any, tasks: Tasks, state: Mapping[str, Any], batches: int) -> None:
     """Tell a sampler that knows its place, or its epoch, where to go on."""
     there, finished = state["sampler"], bool(state["finished"])
     if there is None:
         return
     if isinstance(sampler, (RankSampler, ShuffleSampler)) and not finished:
-        positioned = is_positioned(indices.sampler)
+        positioned = is_positioned(tasks.sampler)
         sampler.resume(there, batches * state["global_batch"] if positioned else 0)
         return
     if isinstance(sampler, RankSampler):
@@ -106,6 +108,6 @@ def _sampler_state(sampler: Any) -> State | None:
 def _global_batch(sampler: Any) -> int | None:
     """How many samples all ranks take in one step; None where only the batch sampler knows."""
     ranks = int(getattr(inner_sampler(sampler), "num_replicas", 1))
-    if plain(sampler):
+    if is_plain(sampler):
         return int(sampler.batch_size) * ranks
     return None if hasattr(sampler, "batch_size") or hasattr(sampler, "sampler") else ranks

@@ -1,9 +1,9 @@
-"""Where an epoch's time went."""
+"""Measuring an epoch: the time of the loader, its workers and the training, by name."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 _ENOUGH = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoaderStats:
-    """Where the time of one epoch went, in seconds.
+    """Seconds of one epoch, by what they were spent on.
 
     ``total`` is the consumer's time from the first request to the end (or to now), and it is
     ``waiting`` (inside the loader) and ``step`` (in the user's code). Of the waiting,
@@ -56,7 +56,7 @@ class LoaderStats:
 
     @property
     def loading_is_bottleneck(self) -> bool:
-        """Whether faster loading would shorten a long epoch by more than a twentieth."""
+        """True if faster loading would shorten a long epoch by more than a twentieth."""
         return self.waiting_share > _ENOUGH
 
     def scalars(self, prefix: str = "loader/") -> dict[str, float]:
@@ -84,19 +84,21 @@ class LoaderStats:
 class Meter:
     """Measures one epoch."""
 
-    def __init__(self, ready: Callable[[], int] = int) -> None:
-        self._ready = ready
+    def __init__(self) -> None:
         self._seconds = {"dataset": 0.0, "reading": 0.0, "decoding": 0.0, "collating": 0.0}
         self._waiting = self._blocked = self._step = self._first = 0.0
         self._batches = self._ahead = self._errors = 0
         self._returned: float | None = None
 
-    def outer(self, batches: Iterator[T]) -> T:
-        """The next of the batches that the consumer gets, with the time that it took."""
+    def outer(self, batches: Iterator[T], ready: int) -> T:
+        """The next of the batches that the consumer gets, with the time that it took.
+
+        ``ready`` more were there when it was asked for.
+        """
         start, is_first = time.perf_counter(), self._returned is None
         if self._returned is not None:
             self._step += start - self._returned
-        self._ahead += self._ready()
+        self._ahead += ready
         try:
             with record_function("fastdata.wait"):
                 return next(batches)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 import fastdata
 from fastdata import DataLoaderX, SharedMemoryError
 from fastdata import transforms as T
-from fastdata.loader.workers import torch_loader as delivering
+from fastdata.loader.torch_private import iterators
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_without_pipes_of_our_own(
     persistent: bool, pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows: torch's workers, its queue, and its errors."""
-    monkeypatch.setattr(delivering, "OWN_PIPES", False)
+    monkeypatch.setattr(iterators, "OWN_PIPES", False)
     dataset = fastdata.PackedImageFolder(pack, T.CenterCrop(8))
     expected = [images for images, _ in DataLoaderX(dataset, 3)]
     loader = DataLoaderX(dataset, 3, num_workers=2, persistent_workers=persistent)

@@ -117,14 +117,14 @@ class RankSampler(Sampler[int]):
         return _elements(order, self._length, positions)
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``resume`` has to know about the epoch ``self.epoch``; equal on all ranks."""
+        """State for ``resume``, of the epoch ``self.epoch``; equal on all ranks."""
         fresh = self._epoch_is_new and self._start == 0
         length = _length(self.data_source) if fresh else self._length
         state = {"epoch": self._epoch, "seed": self.seed, "length": length}
         return {**state, **self._settings()}
 
     def _settings(self) -> dict[str, Any]:
-        """What has to be the same where a state is resumed, besides the length."""
+        """The settings that a state is bound to, besides the length."""
         return {"shuffle": self.shuffle, "cover": self.cover}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -155,7 +155,7 @@ class RankSampler(Sampler[int]):
         self.seed, self._length, self._start = seed, length, start
 
     def _positions(self, start: int, length: int) -> range:
-        """Where this rank's samples are in the global order, from ``start`` on."""
+        """Positions of this rank's samples in the global order, from ``start`` on."""
         rank, replicas = self._place or _place_of_process()
         end = self._end(length, replicas)
         if start >= min(length, end):
@@ -196,7 +196,7 @@ class ShuffleSampler(RandomSampler):
         yield from _elements(Permutation(length, seed), length, range(start or 0, length))
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``resume`` has to know; the seed is None until the first index was asked for."""
+        """State for ``resume``; its seed is None until the first index was asked for."""
         length, seed = self._running or (len(self.data_source), None)
         return {"seed": seed, "length": length}
 
@@ -224,7 +224,7 @@ class ShuffleSampler(RandomSampler):
 
 
 def _elements(order: Permutation | None, length: int, positions: range) -> Iterator[int]:
-    """What ``order`` (None: the natural one) has there; past its end it starts again."""
+    """The indices at these positions of ``order`` (None: the natural one); it is a ring."""
     for i in range(0, len(positions), _CHUNK):
         part = positions[i : i + _CHUNK]
         wrapped = np.arange(part.start, part.stop, part.step, dtype=np.int64) % length

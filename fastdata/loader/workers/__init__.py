@@ -1,6 +1,6 @@
 """Who makes the batches: processes, threads, or the caller's own thread.
 
-Reading order: ``fetch`` (a task becomes a batch), ``supply`` (which workers there are),
-``threads``, ``background``; then ``processes``, ``channels``, ``endings`` and ``torch_loader``,
-which use private names of torch's loader.
+Reading order: ``batch_maker`` (a task becomes a delivery), ``supply`` (which workers a loader has,
+and what they give), ``threads``, ``background`` (made ahead, by a thread); ``deaths`` (what worker
+processes were doing). The processes are torch's, and stand in ``loader.torch_private``.
 """

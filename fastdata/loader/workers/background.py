@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from prefetch_generator import BackgroundGenerator
 
-from ...core import Closable
+from ...core import Closable, close_if_possible
 from ...errors import OptionError
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class BackgroundIterator(Closable, Iterator[T]):
         self._ended = False
         self._gate = _Gate(max_prefetch, interrupt)
         # The gate limits what is ahead, so the queue is unbounded (0) and never blocks the thread.
-        self._thread = BackgroundGenerator(_Boxes(iter(source), self._gate), max_prefetch=0)
+        self._thread = BackgroundGenerator(_Parcels(iter(source), self._gate), max_prefetch=0)
         self._thread.name = name
         weakref.finalize(self, self._gate.stop).atexit = False
         _running.add(self)
@@ -103,15 +103,15 @@ class BackgroundIterator(Closable, Iterator[T]):
             raise StopIteration
         self._check_process()
         try:
-            box: _Box[T] = next(self._thread)
+            parcel: _Parcel[T] = next(self._thread)
         except StopIteration:
             self._finish()
             raise
-        if box.errors:
+        if parcel.errors:
             self._finish()
-            raise box.errors.pop()  # a local name would be a cycle through the traceback
+            raise parcel.errors.pop()  # a local name would be a cycle through the traceback
         self._gate.admit()
-        return box.items.pop()
+        return parcel.items.pop()
 
     def close(self) -> None:
         """Stop the thread at the next item boundary, wait for it, and drop the items made ahead.
@@ -131,7 +131,7 @@ class BackgroundIterator(Closable, Iterator[T]):
         errors = [] if last is None else last.errors
         if errors and self._gate.stop_seen:
             raise errors.pop()
-        errors.clear()  # an error's frames refer to the box: they would live until a collection
+        errors.clear()  # an error's frames refer to the parcel: they would live until a collection
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -147,15 +147,48 @@ class BackgroundIterator(Closable, Iterator[T]):
         self._thread.join()
         self._thread.queue.put((False, StopIteration))
 
-    def _discard(self) -> _Box[T] | None:
-        """Empty the queue of a finished thread; return the last box if there was one."""
-        box: _Box[T] | None = None
+    def _discard(self) -> _Parcel[T] | None:
+        """Empty the queue of a finished thread; return the last parcel if there was one."""
+        parcel: _Parcel[T] | None = None
         with suppress(Empty):
             while True:
-                is_box, content = self._thread.queue.get_nowait()
-                box = content if is_box else box
+                is_parcel, content = self._thread.queue.get_nowait()
+                parcel = content if is_parcel else parcel
         self._thread.queue.put((False, StopIteration))
-        return box
+        return parcel
+
+
+class AheadFromSecond(Closable, Iterator[T]):
+    """An iterator whose first item is made by the caller, and the others ahead, by a thread.
+
+    For sources whose samplers draw from torch's global generator: they do so when they are asked
+    for their first batch, which must not depend on a thread's timing. With the first item, the
+    thread begins: see ``BackgroundIterator`` for it, for ``max_prefetch`` and ``name``.
+    """
+
+    def __init__(
+        self, source: Iterator[T], max_prefetch: int, name: str = "fastdata-background"
+    ) -> None:
+        self._source = source
+        self._max_prefetch = max_prefetch
+        self._name = name
+        self._others: BackgroundIterator[T] | None = None
+
+    def __next__(self) -> T:
+        if self._others is not None:
+            return next(self._others)
+        first = next(self._source)
+        self._others = BackgroundIterator(self._source, self._max_prefetch, self._name)
+        return first
+
+    @property
+    def ready(self) -> int:
+        """How many items are made and not yet taken."""
+        return 0 if self._others is None else self._others.ready
+
+    def close(self) -> None:
+        """Stop early, as ``BackgroundIterator.close`` does."""
+        close_if_possible(self._source if self._others is None else self._others)
 
 
 class _Gate:
@@ -189,10 +222,10 @@ class _Gate:
         self.admit()
 
 
-class _Box(Generic[T]):
+class _Parcel(Generic[T]):
     """One item or one error on its way to the consumer, emptied on arrival.
 
-    The thread's loop variable keeps the box until the next one is made; it must not keep a whole
+    The thread's loop variable keeps the parcel until the next one is made; it must not keep a whole
     batch with it.
     """
 
@@ -203,8 +236,8 @@ class _Box(Generic[T]):
         self.errors = errors
 
 
-class _Boxes(Iterator[_Box[T]]):
-    """What the thread iterates over: it never raises, so nothing is left to BackgroundGenerator.
+class _Parcels(Iterator[_Parcel[T]]):
+    """Source of the thread: it never raises, so that nothing is left to BackgroundGenerator.
 
     Refers to the source and the gate, never to the ``BackgroundIterator``: else the thread would
     keep alive the very object whose end it waits for.
@@ -213,13 +246,13 @@ class _Boxes(Iterator[_Box[T]]):
     def __init__(self, iterator: Iterator[T], gate: _Gate) -> None:
         self._items = _permitted(iterator, gate)
 
-    def __next__(self) -> _Box[T]:
+    def __next__(self) -> _Parcel[T]:
         try:
-            return _Box([next(self._items)], [])
+            return _Parcel([next(self._items)], [])
         except StopIteration:
             raise
         except BaseException as error:
-            return _Box([], [error])
+            return _Parcel([], [error])
 
 
 def _permitted(iterator: Iterator[T], gate: _Gate) -> Generator[T, None, None]:
@@ -231,7 +264,7 @@ def _permitted(iterator: Iterator[T], gate: _Gate) -> Generator[T, None, None]:
             except StopIteration:
                 return
     finally:
-        getattr(iterator, "close", lambda: None)()
+        close_if_possible(iterator)
 
 
 _running: weakref.WeakSet[BackgroundIterator[Any]] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""Making one batch, in whichever worker: read the samples, deal with bad ones, collate."""
+"""Maker of batches, in whichever worker: reads the samples, deals with bad ones, collates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import index as as_int
 from typing import Any
 
-from torch.utils.data import ConcatDataset, Subset, default_collate, get_worker_info
+from torch.utils.data import ConcatDataset, Subset, default_collate
 
 from ...datasets import ImageDataset, collate, timed
 from ...errors import OptionError, SampleError
@@ -17,7 +17,7 @@ from ..delivery import Delivery, SampleFailure, Task
 _MOST_SUBSTITUTES = 32
 
 
-class Fetch:
+class BatchMaker:
     """Makes the batches of a map-style dataset.
 
     torch's workers take it for a dataset whose samples are whole deliveries: they call
@@ -115,23 +115,8 @@ class Fetch:
         )
 
 
-class ShowDataset:
-    """A ``worker_init_fn`` that lets ``get_worker_info().dataset`` be the user's dataset."""
-
-    def __init__(self, start: Callable[[int], None] | None) -> None:
-        self.start = start
-
-    def __call__(self, worker: int) -> None:
-        info = get_worker_info()
-        if info is not None and isinstance(info.dataset, Fetch):
-            # An ordinary assignment is refused: to users the record is read-only.
-            object.__setattr__(info, "dataset", info.dataset.dataset)
-        if self.start is not None:
-            self.start(worker)
-
-
 def name_of(dataset: Any, index: Any) -> tuple[str, str]:
-    """Where sample ``index`` comes from and its name there, through torch's wrappers."""
+    """The origin of sample ``index`` and its name there, through torch's wrappers."""
     if isinstance(dataset, Subset):
         return name_of(dataset.dataset, dataset.indices[index])
     if isinstance(dataset, ConcatDataset):

@@ -65,9 +65,11 @@ class WorkerContext:
     def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> Any:
         """A worker, not yet started, that sends into a pipe of its own."""
         outbox = self._pipe()
-        indices = self._index_queues[-1]
+        indices = self._index_queues[-1]  # the queue asked for right before
         own = tuple(outbox if arg is self.results else arg for arg in args)
         process = self._context.Process(target=_work, args=(target, own, indices, outbox))
+        # Open until the worker has started, which duplicates them; and no longer, or neither side
+        # would see the end of a pipe when the other side is gone.
         self._of_workers += [indices._reader, outbox._writer]
         self.processes.append(process)
         self.results.add(outbox)
@@ -97,7 +99,7 @@ _in_use: set[WorkerContext] = set()
 
 
 class Results:
-    """What the workers send, read as torch's iterator and its pinning thread do.
+    """Queue of what the workers send, read as torch's iterator and its pinning thread do.
 
     Attributes:
         broken: a message may have been torn by an interrupt (one reads in the main thread).
@@ -143,6 +145,8 @@ class Results:
             ready = wait(list(self._inboxes), max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise Empty
+            # A KeyboardInterrupt between reading bytes and keeping them would lose these, and
+            # the rest of the pipe would make no sense: then ``broken`` stays True.
             was, self.broken = self.broken, True
             for fd in ready:
                 self._read(self._inboxes[fd])  # type: ignore[index]
@@ -206,7 +210,7 @@ class Flag:
         self._writer.send_bytes(b"")
 
     def is_set(self) -> bool:
-        """Whether it was given."""
+        """True once it was given."""
         return bool(self._reader.poll())
 
     def close(self) -> None:
