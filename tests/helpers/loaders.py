@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,9 @@ from fastdata import DataLoaderX
 
 LOADERS = [pytest.param(DataLoader, id="torch"), pytest.param(DataLoaderX, id="fastdata")]
 both = pytest.mark.parametrize("loader_class", LOADERS)
+
+#: torch takes ``in_order``, and warns of pinning without an accelerator (both since 2.6).
+SINCE_2_6 = "in_order" in inspect.signature(DataLoader.__init__).parameters
 
 WORKERS = [
     pytest.param({"num_workers": 0}, id="no workers"),

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 from helpers.images import write_tree
-from helpers.loaders import Numbers, Stream, both, failure, named, plain, same, workers
+from helpers.loaders import (
+    SINCE_2_6,
+    Numbers,
+    Stream,
+    both,
+    failure,
+    named,
+    plain,
+    same,
+    workers,
+)
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import fastdata
@@ -160,6 +170,7 @@ def test_warns_of_too_many_workers(loader_class: type[DataLoader[Any]]) -> None:
 
 @both
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
+@pytest.mark.skipif(not SINCE_2_6, reason="torch says nothing before 2.6")
 def test_warns_of_pinning_without_an_accelerator(loader_class: type[DataLoader[Any]]) -> None:
     with pytest.warns(UserWarning, match="pin"):
         assert plain(list(loader_class(Numbers(2), 2, pin_memory=True))) == [[0, 1]]

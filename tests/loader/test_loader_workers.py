@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import re
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.loaders import Numbers, Stream, both, failure, plain, same, workers
+from helpers.loaders import SINCE_2_6, Numbers, Stream, both, failure, plain, same, workers
 from torch.utils.data import DataLoader, get_worker_info
 
 from fastdata import DataLoaderX
@@ -177,7 +176,7 @@ def test_timeout_without_workers() -> None:
 @both
 def test_order_of_batches(loader_class: type[DataLoader[Any]]) -> None:
     assert plain(list(loader_class(Slow(6), None, num_workers=2))) == list(range(6))
-    if "in_order" not in inspect.signature(DataLoader.__init__).parameters:
+    if not SINCE_2_6:
         return
     found = plain(list(loader_class(Slow(6), None, num_workers=2, in_order=False)))
     assert sorted(found) == list(range(6))

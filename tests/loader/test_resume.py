@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.images import write_tree
+from helpers.loaders import SINCE_2_6
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -187,6 +188,7 @@ def test_an_iterable_dataset_goes_on() -> None:
         assert as_text(second) == whole
 
 
+@pytest.mark.skipif(not SINCE_2_6, reason="in_order needs torch 2.6")
 def test_batches_out_of_order_are_not_given_twice() -> None:
     loader = DataLoaderX(Uneven(), 2, num_workers=2, in_order=False)
     for stop in (1, 3, 5):
