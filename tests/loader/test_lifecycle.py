@@ -138,6 +138,25 @@ def test_nothing_is_left(
     leftovers.check()
 
 
+@kinds
+@pytest.mark.parametrize("taken", [0, 1])
+def test_nothing_runs_when_close_returns(
+    kind: dict[str, Any], taken: int, leftovers: Leftovers
+) -> None:
+    """Also before the first batch, when nothing has been asked for yet."""
+    before = threading.active_count()
+    loader = DataLoaderX(Numbers(), 4, **kind)
+    iterator = iter(loader)
+    for _ in range(taken):
+        next(iterator)
+    iterator.close()  # type: ignore[attr-defined]
+    if "persistent_workers" not in kind:
+        assert threading.active_count() == before
+    assert next(iterator, None) is None
+    del iterator, loader
+    leftovers.check()
+
+
 @processes
 @ahead
 def test_reads_that_are_stuck_do_not_hold_up_the_end(

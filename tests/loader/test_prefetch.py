@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from fastdata import DataLoaderX
 from fastdata.errors import OptionError
 from fastdata.loader.prefetch import CUDAPrefetcher
 from fastdata.loader.workers.background import BackgroundIterator
@@ -210,6 +212,50 @@ def test_an_error_of_the_loader_comes_after_its_batches(
     assert caught.value is error
     assert next(iterator, "end") == "end"
     assert loader.finished == 1
+
+
+class Bad(Dataset[Tensor]):
+    """Items 2 and 3 cannot be read."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index in (2, 3):
+            raise LookupError(f"item {index}")
+        return marked(index)
+
+
+@pytest.mark.parametrize("prefetch_batches", [0, 1, 3])
+def test_behind_an_error_of_the_dataset_the_loader_goes_on(
+    device: str, prefetch_batches: int
+) -> None:
+    """The prefetcher alone ends with an error; a loader that it is part of does not."""
+    seen: list[str] = []
+
+    def transform(batch: Tensor) -> Tensor:
+        seen.append(batch.device.type)
+        return batch
+
+    loader = DataLoaderX(
+        Bad(),
+        None,
+        device=device,
+        prefetch_batches=prefetch_batches,
+        batch_transform=transform,
+        pin_memory=False,
+    )
+    batches = iter(loader)
+    found: list[str] = []
+    while True:
+        try:
+            found.append(next(batches).device.type)
+        except LookupError as error:
+            found.append(str(error.args[0]))
+        except StopIteration:
+            break
+    assert found == [device, device, "item 2", "item 3", device, device]
+    assert seen == [device] * 4
 
 
 @pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit])
