@@ -20,4 +20,4 @@ from .samples import samples_of as samples_of
 from .sidecar import ARCHIVES as ARCHIVES
 from .sidecar import Sidecar as Sidecar
 from .sidecar import sidecar_path as sidecar_path
-from .table.roles import IMAGE_COLUMNS as IMAGE_COLUMNS
+from .table.reader import IMAGE_COLUMNS as IMAGE_COLUMNS

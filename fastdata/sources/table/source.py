@@ -13,8 +13,7 @@ from ..columns.source import IMAGES, ColumnSource
 from ..kinds import SourceOption
 from ..sidecar import Sidecar
 from .lines import open_table_file
-from .reader import RowReader
-from .roles import parse_declared
+from .reader import RowReader, parse_declared
 
 _SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json")
 
