@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeError
 from . import jpeg
-from .apng import without_animation
 from .decoders import DECODERS
+from .formats.png import without_animation
 from .header import sniff
 from .jpeg import Slicer, first_rows, indexed_size
 from .limits import announced_size, check_announced, check_pixels, check_size

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
 from ..errors import DecodeError
+from .formats import jpeg, png, tiff
+from .formats.checked import fail, unpack
 
 # OpenCV's defaults for OPENCV_IO_MAX_IMAGE_WIDTH, _HEIGHT and _PIXELS: imdecode refuses more.
 _MAX_SIDE, _MAX_PIXELS, _MAX_PARTS = 1 << 20, 1 << 30, 1 << 16
@@ -24,18 +24,12 @@ _MAGIC = re.compile(
     rb"|(?P<avif>\0\0..ftyp(?:avi[fs]|.{8}(?:.{4}){0,31}?avi[fs]))",
     re.DOTALL,
 )
-_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # TEM, RSTn and stray bytes are skipped
-_JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
-_JPEG_SOI, _JPEG_EOI, _JPEG_SOS, _JPEG_APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _PNM_NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})(?=\s)"
 _PNM_SIZE = re.compile(rb"P[1-6]" + _PNM_NUMBER * 2)
 _PAM_FIELD = rb"(?=(?:(?!ENDHDR).*\n)*?%s[ \t]+(\d{1,10})\s)"  # fields come in any order
 _PAM_SIZE = re.compile(rb"P7\n" + _PAM_FIELD % b"WIDTH" + _PAM_FIELD % b"HEIGHT")
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
-_TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_TIFF_INTEGER = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # field type: layout
-# Layout of length and kind, bytes before the body that the length counts, bytes after the body.
-_CHUNK_LAYOUTS = {"AVIF": (">I4s", 8, 0), "PNG": (">I4s", 0, 4), "WebP": ("<4sI", 0, 0)}
+# Layout of length and kind, and bytes before the body that the length counts.
+_CHUNK_LAYOUTS = {"AVIF": (">I4s", 8), "WebP": ("<4sI", 0)}
 _Fields = tuple[int, int, int]  # height, width, orientation
 
 
@@ -64,7 +58,7 @@ def probe(data: bytes | memoryview) -> ImageHeader:
     """
     view = memoryview(data).cast("B")
     if (name := sniff(view)) is None:
-        _fail("image", 0, f"the first bytes of {', '.join(_READERS)}", bytes(view[:12]))
+        fail("image", 0, f"the first bytes of {', '.join(_READERS)}", bytes(view[:12]))
     return ImageHeader(name, *_READERS[name](view))
 
 
@@ -74,91 +68,68 @@ def sniff(data: bytes | memoryview) -> str | None:
     return match.lastgroup if match else None
 
 
-def _fail(what: str, at: int, expected: str, found: object) -> NoReturn:
-    raise DecodeError(f"{what}: expected {expected} at byte {at}, found {found}")
-
-
-def _unpack(what: str, layout: str, view: memoryview, at: int) -> tuple[Any, ...]:
-    if at + struct.calcsize(layout) > len(view):
-        _fail(what, at, f"{struct.calcsize(layout)} bytes", f"the end at byte {len(view)}")
-    return struct.unpack_from(layout, view, at)
-
-
 def _fields(what: str, at: int, height: int, width: int, orientation: int = 1) -> _Fields:
     if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE and height * width <= _MAX_PIXELS):
-        _fail(what, at, "sides of 1 to 2^20, at most 2^30 pixels", f"{height} high, {width} wide")
+        fail(what, at, "sides of 1 to 2^20, at most 2^30 pixels", f"{height} high, {width} wide")
     return height, width, orientation
 
 
-def _chunks(what: str, view: memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, start and end of the body of each chunk (in AVIF: box) from at to end."""
-    layout, counted, trailer = _CHUNK_LAYOUTS[what]
-    for _ in range(_MAX_PARTS):
-        if at >= end:
-            return
-        length, kind = _unpack(what, layout, view, at)[:: -1 if what == "WebP" else 1]
-        stop = at + 8 + length - counted
-        if stop < at + 8 or stop + trailer > end:
-            _fail(what, at, f"a whole chunk before byte {end}", f"{kind!r} of length {length}")
-        yield kind, at + 8, stop
-        at = stop + trailer + (length % 2 if what == "WebP" else 0)
-    _fail(what, at, f"at most {_MAX_PARTS} chunks", "more")
-
-
-def _jpeg(view: memoryview) -> _Fields:  # ITU-T T.81, annex B
-    at, frame, exif = 2, 0, None
-    for _ in range(_MAX_PARTS):
-        if (match := _JPEG_MARKER.search(view, at)) is None:
-            _fail("JPEG", at, "a marker", f"none up to the end at byte {len(view)}")
-        at = match.end()
-        marker, end = view[at - 1], at + _unpack("JPEG", ">H", view, at)[0]
-        if not at + 2 <= end <= len(view):
-            _fail("JPEG", at, f"a whole segment 0x{marker:02X}", f"a length of {end - at}")
-        if marker == _JPEG_APP1 and exif is None and bytes(view[at + 2 : at + 8]) == b"Exif\0\0":
+def _jpeg(view: memoryview) -> _Fields:
+    size, end, frame, exif = len(view), 2, 0, None
+    for number, (marker, at, end) in enumerate(jpeg.segments(view, jpeg.ANYWHERE)):
+        if number == _MAX_PARTS:
+            fail("JPEG", at, f"a scan within {_MAX_PARTS} markers", "none")
+        if not at + 2 <= end <= size:
+            fail("JPEG", at, f"a whole segment 0x{marker:02X}", f"a length of {end - at}")
+        if marker == jpeg.APP1 and exif is None and bytes(view[at + 2 : at + 8]) == b"Exif\0\0":
             exif = view[at + 2 : end]
-        elif marker in _JPEG_SOF and not frame:
+        elif marker in jpeg.FRAMES and not frame:
             frame = at + 3
-            height, width = _unpack("JPEG", ">HH", view[:end], frame)
+            height, width = unpack("JPEG", ">HH", view[:end], frame)
             if height == 0:
-                _fail("JPEG", frame, "a height", "0: left to DNL, which OpenCV cannot read")
-        elif marker == _JPEG_SOS and frame:
+                fail("JPEG", frame, "a height", "0: left to DNL, which OpenCV cannot read")
+        elif marker == jpeg.SOS and frame:
             return _fields("JPEG", frame, height, width, _orientation(exif))
-        elif marker in _JPEG_SOF or marker in (_JPEG_SOI, _JPEG_EOI, _JPEG_SOS):
-            _fail("JPEG", at - 2, "one frame header, then a scan", f"marker 0x{marker:02X}")
-        at = end
-    _fail("JPEG", at, f"a scan within {_MAX_PARTS} markers", "none")
+        elif marker in jpeg.FRAMES or marker in (jpeg.SOI, jpeg.EOI, jpeg.SOS):
+            fail("JPEG", at - 2, "one frame header, then a scan", f"marker 0x{marker:02X}")
+    fail("JPEG", end, "a marker segment", f"none up to the end at byte {size}")
 
 
 def _png(view: memoryview) -> _Fields:
-    start, width, height, crc = _unpack("PNG", ">8sII5xI", view, 8)
-    if start != b"\0\0\0\x0dIHDR" or crc != zlib.crc32(view[12:29]):
-        _fail("PNG", 8, "a 13-byte IHDR chunk and its CRC-32", bytes(view[8:33]))
-    exif = None
-    for kind, at, end in _chunks("PNG", view, 33, len(view)):
-        if kind == b"eXIf" and zlib.crc32(view[at - 4 : end]) == _unpack("PNG", ">I", view, end)[0]:
-            exif = view[at:end]
+    start, width, height = unpack("PNG", ">8sII9x", view, 8)
+    if start != b"\0\0\0\x0dIHDR" or not png.is_sound(view, 8, 33):
+        fail("PNG", 8, "a 13-byte IHDR chunk and its CRC-32", bytes(view[8:33]))
+    stop, exif = 33, None
+    for number, (kind, at, stop) in enumerate(png.chunks(view, 33)):
+        if number == _MAX_PARTS:
+            fail("PNG", at, f"at most {_MAX_PARTS} chunks", "more")
+        if stop > len(view):
+            length = f"{kind!r} of length {stop - at - 12}"
+            fail("PNG", at, f"a whole chunk before byte {len(view)}", length)
+        if kind == b"eXIf" and png.is_sound(view, at, stop):
+            exif = view[at + 8 : stop - 4]
         elif kind == b"IEND":  # eXIf may also follow the pixels
             return _fields("PNG", 16, height, width, _orientation(exif))
-    _fail("PNG", len(view), "an IEND chunk", "the end")
+    fail("PNG", stop, "an IEND chunk", f"the end at byte {len(view)}")
 
 
 def _gif(view: memoryview) -> _Fields:
-    return _fields("GIF", 6, *reversed(_unpack("GIF", "<HH", view, 6)))
+    return _fields("GIF", 6, *reversed(unpack("GIF", "<HH", view, 6)))
 
 
 def _bmp(view: memoryview) -> _Fields:
-    (info_size,) = _unpack("BMP", "<I", view, 14)
+    (info_size,) = unpack("BMP", "<I", view, 14)
     if info_size != 12 and info_size < 40:
-        _fail("BMP", 14, "an info header of 12 (OS/2) or at least 40 bytes", info_size)
-    width, height = _unpack("BMP", "<HH" if info_size == 12 else "<ii", view, 18)
+        fail("BMP", 14, "an info header of 12 (OS/2) or at least 40 bytes", info_size)
+    width, height = unpack("BMP", "<HH" if info_size == 12 else "<ii", view, 18)
     return _fields("BMP", 18, abs(height), width)  # negative: rows run from the top
 
 
 def _webp(view: memoryview) -> _Fields:
-    riff_size, kind = _unpack("WebP", "<4xI4x4s", view, 0)
+    riff_size, kind = unpack("WebP", "<4xI4x4s", view, 0)
     view, exif = view[: 8 + riff_size], None
     if len(view) < max(8 + riff_size, 25 if kind == b"VP8L" else 30):
-        _fail("WebP", 4, "the size of a whole image", f"{riff_size}, the end at byte {len(view)}")
+        fail("WebP", 4, "the size of a whole image", f"{riff_size}, the end at byte {len(view)}")
     bits = int.from_bytes(view[20:30], "little")
     if kind == b"VP8 " and bits >> 24 & 0xFFFFFF == 0x2A019D:  # RFC 6386, 9.1
         width, height = bits >> 48 & 0x3FFF, bits >> 64 & 0x3FFF
@@ -169,43 +140,42 @@ def _webp(view: memoryview) -> _Fields:
         chunks = _chunks("WebP", view, 12, len(view)) if bits & 8 else ()
         exif = next((view[at:end] for name, at, end in chunks if name == b"EXIF"), None)
     else:
-        _fail("WebP", 12, "a VP8, VP8L or VP8X chunk", bytes(view[12:30]))
+        fail("WebP", 12, "a VP8, VP8L or VP8X chunk", bytes(view[12:30]))
     return _fields("WebP", 20, height, width, _orientation(exif))
 
 
 def _tiff(view: memoryview) -> _Fields:
-    height, width, orientation = _ifd("TIFF", view)
-    if orientation >= 5:  # OpenCV and Pillow turn a TIFF upright while decoding, whatever the flags
+    tags = _tags("TIFF", view)
+    height, width = tags.get(tiff.HEIGHT, 0), tags.get(tiff.WIDTH, 0)
+    if 5 <= tags.get(tiff.ORIENTATION, 1) <= 8:
+        # OpenCV and Pillow turn a TIFF upright while decoding, whatever the flags.
         height, width = width, height
     return _fields("TIFF", 4, height, width)
 
 
 def _orientation(exif: memoryview | None) -> int:
+    if not exif:
+        return 1
     try:  # in PNG and WebP the prefix is wrong but common
-        return _ifd("EXIF", exif[6 * (bytes(exif[:6]) == b"Exif\0\0") :])[2] if exif else 1
+        tags = _tags("EXIF", exif[6 * (bytes(exif[:6]) == b"Exif\0\0") :])
     except DecodeError:
         return 1
+    turn = tags.get(tiff.ORIENTATION, 1)
+    return turn if 0 < turn < 9 else 1
 
 
-def _ifd(what: str, view: memoryview) -> _Fields:
-    """Read the first image file directory (TIFF 6.0, section 2); a size that is absent is 0."""
-    if (order := _TIFF_ORDERS.get(bytes(view[:4]))) is None:
-        _fail(what, 0, "II or MM and 42 (BigTIFF is not read)", bytes(view[:4]))
-    (start,) = _unpack(what, f"{order}I", view, 4)
-    (count,) = _unpack(what, f"{order}H", view, start)
-    (entries,) = _unpack(what, f"{12 * count}s", view, start + 2)
-    values: dict[int, int] = {}
-    for tag, kind, length, value in struct.iter_unpack(f"{order}HHI4s", entries):
-        if length == 1 and kind in _TIFF_INTEGER:
-            values.setdefault(tag, struct.unpack_from(order + _TIFF_INTEGER[kind], value)[0])
-    turn = values.get(_TIFF_ORIENTATION, 1)
-    return values.get(_TIFF_HEIGHT, 0), values.get(_TIFF_WIDTH, 0), turn if 0 < turn < 9 else 1
+def _tags(what: str, view: memoryview) -> dict[int, int]:
+    """The first value of each tag that has an integer."""
+    tags: dict[int, int] = {}
+    for tag, _, value in tiff.integers(what, view):
+        tags.setdefault(tag, value)
+    return tags
 
 
 def _pnm(view: memoryview) -> _Fields:
     match = (_PAM_SIZE if view[1] == 0x37 else _PNM_SIZE).match(view, 0, _MAX_PARTS)
     if match is None:
-        _fail("PNM", 2, "a width and a height in decimal", bytes(view[2:34]))
+        fail("PNM", 2, "a width and a height in decimal", bytes(view[2:34]))
     return _fields("PNM", 2, int(match[2]), int(match[1]))
 
 
@@ -219,28 +189,43 @@ def _avif(view: memoryview) -> _Fields:  # ISO/IEC 14496-12, 8.11; 23008-12, 6.5
     for index in _property_indices(view[:end], start, item):
         if 0 < index <= len(properties) and properties[index - 1][0] == b"ispe":
             at = properties[index - 1][1] + 4
-            width, height = _unpack("AVIF", ">II", view, at)
+            width, height = unpack("AVIF", ">II", view, at)
             return _fields("AVIF", at, height, width)  # OpenCV leaves irot and imir to others
-    _fail("AVIF", start, f"an ispe property of the primary item {item}", "none")
+    fail("AVIF", start, f"an ispe property of the primary item {item}", "none")
 
 
 def _box(view: memoryview, kind: bytes, at: int, end: int) -> tuple[int, int]:
     for found, start, stop in _chunks("AVIF", view, at, end):
         if found == kind:
             return start, stop
-    _fail("AVIF", at, f"a box {kind!r}", f"none before byte {end}")
+    fail("AVIF", at, f"a box {kind!r}", f"none before byte {end}")
+
+
+def _chunks(what: str, view: memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of the body of each chunk (in AVIF: box) from at to end."""
+    layout, counted = _CHUNK_LAYOUTS[what]
+    for _ in range(_MAX_PARTS):
+        if at >= end:
+            return
+        length, kind = unpack(what, layout, view, at)[:: -1 if what == "WebP" else 1]
+        stop = at + 8 + length - counted
+        if not at + 8 <= stop <= end:
+            fail(what, at, f"a whole chunk before byte {end}", f"{kind!r} of length {length}")
+        yield kind, at + 8, stop
+        at = stop + (length % 2 if what == "WebP" else 0)
+    fail(what, at, f"at most {_MAX_PARTS} chunks", "more")
 
 
 def _property_indices(view: memoryview, at: int, item: int) -> list[int]:
-    version, flags, count = _unpack("AVIF", ">B2xBI", view, at)
+    version, flags, count = unpack("AVIF", ">B2xBI", view, at)
     entry = ">IB" if version else ">HB"
     index, mask = ("H", 0x7FFF) if flags & 1 else ("B", 0x7F)  # less the bit for "essential"
     at += 8
     for _ in range(min(count, _MAX_PARTS)):
-        found, length = _unpack("AVIF", entry, view, at)
+        found, length = unpack("AVIF", entry, view, at)
         at += struct.calcsize(entry)
         if found == item:
-            return [i & mask for i in _unpack("AVIF", f">{length}{index}", view, at)]
+            return [i & mask for i in unpack("AVIF", f">{length}{index}", view, at)]
         at += length * struct.calcsize(index)
     return []
 

@@ -8,6 +8,7 @@ for everything that is decoded whole.
 from __future__ import annotations
 
 from ..errors import DecodeError
+from .formats.jpeg import COM, DAC, DHT, DQT, DRI, FRAMES, segments
 from .header import probe
 
 Buffer = bytes | memoryview
@@ -15,9 +16,8 @@ Buffer = bytes | memoryview
 #: The most pixels that are decoded at once: 800 MB of RGB. A slice of a larger JPEG may be smaller.
 MOST_PIXELS = 1 << 28
 
-_JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # less DHT, JPG, DAC
 # Tables, restart interval, applications' segments and comments; the rest is left to ``probe``.
-_JPEG_SEGMENTS = frozenset({0xC4, 0xCC, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+_JPEG_SEGMENTS = frozenset({DHT, DAC, DQT, DRI, COM, *range(0xE0, 0xF0)})
 
 
 def check_size(data: Buffer, height: int, width: int) -> None:
@@ -50,11 +50,11 @@ def announced_size(data: Buffer) -> tuple[int, int] | None:
     For JPEG and PNG in a tenth of ``probe``'s time, as neither orientation nor damage is looked
     for: a decoder takes the size from the very same place, or refuses.
     """
-    if data[:4] == b"\x89PNG" and len(data) >= 24:
+    if data[:2] == b"\xff\xd8":
+        if (size := _jpeg_size(data)) is not None:
+            return size
+    elif data[:4] == b"\x89PNG" and len(data) >= 24:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    size = _jpeg_size(data) if data[:2] == b"\xff\xd8" else None
-    if size is not None:
-        return size
     try:
         header = probe(data)
     except DecodeError:
@@ -64,13 +64,10 @@ def announced_size(data: Buffer) -> tuple[int, int] | None:
 
 def _jpeg_size(data: Buffer) -> tuple[int, int] | None:
     """The size in the first frame header (ITU-T T.81, B.2.2) of a file without stray bytes."""
-    at, end = 2, len(data) - 9
-    while at <= end and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _JPEG_SOF:
-            height = data[at + 5] << 8 | data[at + 6]
-            return height, data[at + 7] << 8 | data[at + 8]
-        if marker not in _JPEG_SEGMENTS:
+    for marker, at, _ in segments(data):
+        if marker in _JPEG_SEGMENTS:
+            continue
+        if marker not in FRAMES or at + 7 > len(data):
             return None
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
+        return data[at + 3] << 8 | data[at + 4], data[at + 5] << 8 | data[at + 6]
     return None

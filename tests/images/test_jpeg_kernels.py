@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastdata.images.jpeg
+import fastdata
 
-PACKAGE = Path(fastdata.images.jpeg.__file__).parent
+PACKAGE = Path(fastdata.__file__).parent
 
 
 def run(code: str, *, path: Path | None = None, **environment: str) -> str:
@@ -31,14 +31,8 @@ def run(code: str, *, path: Path | None = None, **environment: str) -> str:
 
 def installation(root: Path) -> Path:
     """A copy of the package where no cache can be kept beside the sources, not even by root."""
-    ignore = shutil.ignore_patterns("__pycache__")
-    images = root / "fastdata" / "images"
-    shutil.copytree(PACKAGE, images / "jpeg", ignore=ignore)
-    shutil.copy(PACKAGE.parent / "jit.py", images)
-    shutil.copy(PACKAGE.parents[1] / "errors.py", root / "fastdata")
-    (root / "fastdata" / "__init__.py").touch()
-    (images / "__init__.py").touch()
-    (images / "jpeg" / "__pycache__").touch()
+    shutil.copytree(PACKAGE, root / "fastdata", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "fastdata" / "images" / "jpeg" / "__pycache__").touch()
     return root
 
 

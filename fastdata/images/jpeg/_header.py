@@ -14,12 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SOF0, SOF1, DHT, DAC, EOI, SOS, DQT, DNL = 0xC0, 0xC1, 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC
-DRI, APP0, APP14, COM = 0xDD, 0xE0, 0xEE, 0xFE
+from ..formats.jpeg import (
+    APP0,
+    APP9,
+    APP14,
+    COM,
+    DAC,
+    DHT,
+    DQT,
+    DRI,
+    PAST_FILL,
+    SOF0,
+    SOF1,
+    SOS,
+)
+from ..formats.jpeg import segments as walk
+
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 _MAX_BLOCKS = 10  # in an MCU of several components (T.81 B.2.3)
 SIGNATURE = b"fastdata\0"  # of the index segment, an APP9
-INDEX = 0xE9
+INDEX = APP9
 
 
 class Reason(str, Enum):
@@ -125,19 +139,13 @@ def segments(data: bytes) -> Iterator[Segment]:
     """
     if data[:3] != b"\xff\xd8\xff":
         raise UnfitError(Reason.NOT_JPEG)
-    at = 2
-    marker = 0
-    while marker != SOS:
-        start = at
-        while data[at : at + 1] == b"\xff":  # fill bytes may precede a marker (T.81 B.1.1.2)
-            at += 1
-        length = int.from_bytes(data[at + 1 : at + 3], "big")
-        end = at + 1 + length
-        if at == start or length < 2 or end > len(data) or data[at] < SOF0:
-            raise UnfitError(Reason.DAMAGED)
-        marker = data[at]
-        yield Segment(marker, data[at + 3 : end], end)
-        at = end
+    for marker, at, end in walk(data, PAST_FILL):
+        if marker < SOF0 or not at + 2 <= end <= len(data):
+            break
+        yield Segment(marker, data[at + 2 : end], end)
+        if marker == SOS:
+            return
+    raise UnfitError(Reason.DAMAGED)
 
 
 def parse(data: bytes) -> Header:

@@ -34,7 +34,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from ._header import DRI, INDEX, SIGNATURE, Header, segment
+from ..formats.jpeg import DRI, SOF0, SOF1
+from ._header import INDEX, SIGNATURE, Header, segment
 
 VERSION = 1
 FLAG_JFIF, FLAG_WIDE = 1, 2
@@ -67,7 +68,7 @@ def build_head(
     head = b"".join([restart, *header.needed, *tables, header.scan_segment])
     sof = len(restart)
     for part in header.needed:
-        if part[1] in (0xC0, 0xC1):
+        if part[1] in (SOF0, SOF1):
             break
         sof += len(part)
     wide = int(lengths.max()) > 0xFFFF

@@ -12,11 +12,11 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats.jpeg import APP2, DRI, FRAMES, SOF1, SOS, segments
+
 Buffer = bytes | memoryview
 
-_SEQUENTIAL = (0xC0, 0xC1)  # SOF0 and SOF1; the Huffman-coded frames that are not progressive
-_OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frame headers
-_SOS, _DRI, _APP2 = 0xDA, 0xDD, 0xE2
+_DECISIVE = FRAMES | {SOS, APP2, DRI}
 # "Fancy" chroma upsampling looks one chroma row aside, which is two rows of pixels.
 _MARGIN = 2
 _AHEAD = 16
@@ -52,8 +52,8 @@ def first_rows(data: Buffer, rows: int, size: tuple[int, int]) -> NDArray[np.uin
     frame = _find_frame(data)
     if frame is None:
         return None
-    height = int.from_bytes(data[frame + 5 : frame + 7], "big")
-    width = int.from_bytes(data[frame + 7 : frame + 9], "big")
+    height = data[frame + 3] << 8 | data[frame + 4]
+    width = data[frame + 5] << 8 | data[frame + 6]
     unit = _mcu_rows(data, frame)
     kept = -(-(rows + _MARGIN) // unit) * unit
     if kept >= height or (height, width) != size:
@@ -63,38 +63,40 @@ def first_rows(data: Buffer, rows: int, size: tuple[int, int]) -> NDArray[np.uin
     shorter = _scratch.take(len(data) + _AHEAD)
     shorter[: len(data)] = np.frombuffer(data, np.uint8)
     shorter[len(data) - 2 :] = 0
-    shorter[frame + 5], shorter[frame + 6] = kept >> 8, kept & 0xFF
+    shorter[frame + 3], shorter[frame + 4] = kept >> 8, kept & 0xFF
     return shorter
 
 
 def _find_frame(data: Buffer) -> int | None:
-    """Offset of the frame header's marker, if the file is sequential with one interleaved scan."""
+    """Offset of the frame header's length, if the file is sequential with one interleaved scan."""
     end = len(data)
     if end < 4 or data[0] != 0xFF or data[1] != 0xD8 or data[-2] != 0xFF or data[-1] != 0xD9:
         return None
-    position, frame, components = 2, None, 0
-    while position + 10 <= end and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == _SOS:
-            return frame if frame is not None and data[position + 4] == components else None
-        if marker in _SEQUENTIAL and frame is None and data[position + 4] == 8:
-            frame, components = position, data[position + 9]
-        elif marker in _OTHER_FRAMES or marker in _SEQUENTIAL:
+    frame, components = None, 0
+    for marker, at, _ in segments(data):
+        if marker not in _DECISIVE:
+            continue
+        if at + 8 > end:
             return None
-        elif marker == _APP2 and data[position + 4 : position + 8] == b"MPF\0":
+        if marker == SOS:
+            return frame if frame is not None and data[at + 2] == components else None
+        if marker in FRAMES:
+            if marker > SOF1 or frame is not None or data[at + 2] != 8:
+                return None  # not sequential, or of more than 8 bits a sample
+            frame, components = at, data[at + 7]
+        elif marker == APP2 and data[at + 2 : at + 6] == b"MPF\0":
             return None  # more images behind this one, so the last end marker is not its own
-        elif marker == _DRI and data[position + 4 : position + 6] != b"\0\0":
+        elif marker == DRI and data[at + 2 : at + 4] != b"\0\0":
             return None  # libjpeg would report the restart markers behind the last row on stderr
-        position += 2 + (data[position + 2] << 8 | data[position + 3])
     return None
 
 
 def _mcu_rows(data: Buffer, frame: int) -> int:
     """Height in pixels of a row of minimum coded units (T.81, A.2)."""
-    components = data[frame + 9]
+    components = data[frame + 7]
     if components == 1:  # the scan is then not interleaved, and its unit one block
         return 8
-    last = frame + 11 + 3 * components
+    last = frame + 9 + 3 * components
     if last > len(data):
         return 8 * 4
-    return 8 * max(data[i] & 0x0F for i in range(frame + 11, last, 3))
+    return 8 * max(data[i] & 0x0F for i in range(frame + 9, last, 3))

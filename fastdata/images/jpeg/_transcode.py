@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._header import DHT, DNL, EOI, SOS, Buffer, Header, Reason, UnfitError, parse, segment
+from ..formats.jpeg import DHT, DNL, EOI, SOS
+from ._header import Buffer, Header, Reason, UnfitError, parse, segment
 from ._index import build_head, choose_interval
 
 _CATEGORIES = 12  # of DC differences at 8 bits a sample (T.81 table F.1)

@@ -7,8 +7,6 @@ values, and 0 and 1 where a pixel has a single bit.
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,13 +14,13 @@ from numpy.typing import NDArray
 
 from ...errors import DecodeError
 from ..decode import decode_unchanged
+from ..formats import png, tiff
+from ..formats.checked import fail
 from ..header import sniff
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3
 # What OpenCV multiplies grey samples of so few bits by, so that the brightest is 255.
 _SCALES = {1: 255, 2: 85, 4: 17}
-_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 277
 
 
 def labels_of_file(data: bytes | bytearray | memoryview) -> NDArray[Any]:
@@ -46,7 +44,7 @@ def _colours(found: str) -> NoReturn:
 
 def _png(data: bytes) -> NDArray[Any]:
     """Decode a palette's indices as if they were grey: OpenCV would apply the palette."""
-    chunks = list(_png_chunks(data))
+    chunks = _sound_chunks(data)
     kind, header = chunks[0]
     if kind != b"IHDR" or len(header) != 13:
         raise DecodeError(f"PNG: expected an IHDR chunk of 13 bytes, found {kind!r}")
@@ -55,30 +53,22 @@ def _png(data: bytes) -> NDArray[Any]:
         header = header[:9] + bytes([_GREY]) + header[10:]
     # Without tRNS there is no alpha, without an acTL no second frame.
     kept = [(b"IHDR", header), *(chunk for chunk in chunks if chunk[0] == b"IDAT"), (b"IEND", b"")]
-    pixels = decode_unchanged(_SIGNATURE + b"".join(_png_chunk(*chunk) for chunk in kept))
+    pixels = decode_unchanged(png.SIGNATURE + b"".join(png.chunk(*chunk) for chunk in kept))
     if depth in _SCALES and (colour == _PALETTE or depth == 1):
         return pixels // np.uint8(_SCALES[depth])
     return _only_channel(pixels)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk (W3C PNG, 5.3) up to the last whole one."""
-    at = len(_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        end = at + 8 + length
-        kind, body, crc = data[at + 4 : at + 8], data[at + 8 : end], data[end : end + 4]
-        if crc != struct.pack(">I", zlib.crc32(data[at + 4 : end])):
+def _sound_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kind and body of each chunk up to IEND."""
+    found, stop = [], 8
+    for kind, at, stop in png.chunks(data):
+        if not png.is_sound(data, at, stop):
             raise DecodeError(f"PNG: the chunk {kind!r} at byte {at} is damaged or cut off")
-        yield kind, body
-        at = end + 4
+        found.append((kind, data[at + 8 : stop - 4]))
         if kind == b"IEND":
-            return
-    raise DecodeError(f"PNG: expected an IEND chunk, found the end at byte {len(data)}")
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            return found
+    fail("PNG", stop, "an IEND chunk", f"the end at byte {len(data)}")
 
 
 def _bmp(data: bytes) -> NDArray[Any]:
@@ -101,32 +91,16 @@ def _bmp(data: bytes) -> NDArray[Any]:
 
 def _tiff(data: bytes) -> NDArray[Any]:
     """Decode a TIFF of one grey sample of 8 or 16 bits to a pixel."""
-    tags = _tiff_tags(data)
-    if tags.get(_PHOTOMETRIC) != 1 or tags.get(_SAMPLES, 1) != 1:
-        _colours("a TIFF that is not greyscale from black to white")
-    if tags.get(_BITS) not in (8, 16):
-        raise DecodeError(f"TIFF: expected 8 or 16 bits to a pixel, found {tags.get(_BITS, 1)}")
-    return _only_channel(decode_unchanged(data))
-
-
-def _tiff_tags(data: bytes) -> dict[int, int]:
-    """The first image's tags that have one SHORT or LONG as their value (TIFF 6.0, section 2)."""
-    order = "<" if data[:2] == b"II" else ">"
-    if data[2:4] != struct.pack(f"{order}H", 42):
+    if b"+" in data[2:4]:
         raise DecodeError("TIFF: BigTIFF is not read as a mask: save it as a classic TIFF, or PNG")
-    try:
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        entries = struct.unpack_from(f"{order}" + "HHI4s" * count, data, start + 2)
-    except struct.error as error:
-        raise DecodeError(f"TIFF: expected a directory of tags: {error}") from error
-    rows = zip(entries[::4], entries[1::4], entries[2::4], entries[3::4], strict=True)
-    layouts = {3: f"{order}H", 4: f"{order}I"}
-    return {
-        tag: struct.unpack_from(layouts[kind], value)[0]
-        for tag, kind, length, value in rows
-        if length == 1 and kind in layouts
-    }
+    fields = tiff.integers("TIFF", data)
+    tags = {tag: value for tag, kind, value in fields if kind in (tiff.SHORT, tiff.LONG)}
+    if tags.get(tiff.PHOTOMETRIC) != 1 or tags.get(tiff.SAMPLES, 1) != 1:
+        _colours("a TIFF that is not greyscale from black to white")
+    bits = tags.get(tiff.BITS, 1)
+    if bits not in (8, 16):
+        raise DecodeError(f"TIFF: expected 8 or 16 bits to a pixel, found {bits}")
+    return _only_channel(decode_unchanged(data))
 
 
 def _only_channel(pixels: NDArray[Any]) -> NDArray[Any]:
