@@ -11,7 +11,7 @@ import fastdata
 
 ROOT = Path(fastdata.__file__).parent
 #: Names of others' that one of ours happens to share: named tuples', multiprocessing's, torch's.
-FOREIGN = {"_make", "_thread", "_get_iterator"}
+FOREIGN = {"_make", "_thread", "_IterableDataset_len_called"}
 
 
 def is_private(name: str) -> bool:
