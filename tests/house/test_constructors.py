@@ -26,10 +26,6 @@ LEFT = {
     "inspection/contact_sheet/_tiles.py: Tile",
     "inspection/info.py: PackInfo",
     "inspection/tune/report.py: TuneReport",
-    "loader/delivery.py: Delivery",
-    "loader/delivery.py: SampleFailure",
-    "loader/epoch.py: Epoch",
-    "loader/stats.py: LoaderStats",
 }
 
 
