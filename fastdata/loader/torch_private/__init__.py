@@ -39,17 +39,17 @@ The private names of torch that are used, under what has them, and the modules t
     torch._C
       _remove_worker_pids                 processes: for torch's signal handler
 
-Beyond names: a loader's iterator calls ``iter`` on the sampler twice and reads the second one. That
-over processes asks its context for a queue of results and an event, then for each worker for a
-queue of indices and a process, which has the queue of results among its arguments; a message is
+Beyond names: an iterator over processes calls ``iter`` on the sampler twice and reads the second
+one. It asks its context for a queue of results and an event, then for each worker for a queue of
+indices and a process, which has the queue of results among its arguments; a message is
 ``(task's number, what the worker made)``. A worker reads a ``Task``, which torch takes for a list
 of indices, by one call of the dataset's ``__getitems__`` (or ``__getitem__``), and collates what
 that returns. ``get_worker_info()`` has an attribute ``dataset`` that ``object.__setattr__`` sets.
 
-What differs: to torch 2.2 ``in_order`` is unknown and ``_process_data`` is not told the worker;
-until 2.12 at the latest, ``get_worker_info()`` refused assignments by a method, now it is a frozen
-dataclass; 2.14 hands the dataset to a process in a list that the worker empties. None of it matters
-here. Pipes and queues are those of ``multiprocessing``, of whose ``Queue`` ``channels`` uses
+What differs between torch 2.2.0, 2.13.0 and 2.14.1, which were compared: the first does not know
+``in_order``, does not tell ``_process_data`` the worker, and its ``get_worker_info()`` refuses
+assignments by a method, where the others have a frozen dataclass; the last hands the dataset to a
+process in a list that the worker empties. None of it matters here. Pipes and queues are those of ``multiprocessing``, of whose ``Queue`` ``channels`` uses
 ``_reader``, ``_writer``, ``_thread`` and ``_ignore_epipe``.
 
 When torch changes: the tests (``test_torch_private``) name what is gone, and what torch has begun
