@@ -68,7 +68,7 @@ class PackOptions(TypedDict, total=False):
 
 
 def access_of(options: PackOptions) -> Access:
-    """How packs behind URLs are reached."""
+    """The options of access to packs behind URLs, as one value."""
     return Access(storage_options=options.get("storage_options"))
 
 

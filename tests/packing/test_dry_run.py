@@ -68,7 +68,8 @@ def test_the_numbers_are_those_of_packing(photos: Path, dst: Path, options: dict
     assert [count for count, _ in plan.shards] == [shard.count for shard in manifest.shards]
     assert plan.bytes_out.value == pytest.approx(size_of(dst), rel=TOLERANCE)
     assert plan.bytes_out.low <= plan.bytes_out.value <= plan.bytes_out.high <= plan.bytes_needed
-    assert 0 < plan.seconds.low < plan.seconds.value < plan.seconds.high
+    # Where other work stretches some looks, their spread leaves the lower bound at 0.
+    assert 0 <= plan.seconds.low < plan.seconds.value < plan.seconds.high
 
 
 def test_sizes_in_other_encodings(photos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which encoding suits a source, and why; rules over what a few of its images are."""
+"""Advice on the encoding that suits a source, and why; rules over what a few of its images are."""
 
 from __future__ import annotations
 

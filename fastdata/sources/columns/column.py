@@ -38,7 +38,7 @@ class Column(Protocol):
 
     @abstractmethod
     def content(self) -> list[NDArray[Any]]:
-        """What distinguishes it from other columns of its kind, for a digest."""
+        """Arrays that distinguish it from other columns of its kind, for a digest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -202,7 +202,7 @@ def _fields(paths: list[str], groups: Groups) -> dict[str, Field]:
 
 
 def _field(name: str, kind: str, paths: list[str], groups: Groups) -> str:
-    """How a field is written, which for some kinds the first sample's file tells."""
+    """The text of a field, which for some kinds the first sample's file tells."""
     if not KINDS[kind].has_type:
         return kind
     offset, size = (int(number) for number in groups.spans[name][0])
