@@ -12,12 +12,15 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from helpers.command import run
 
 _MARK = re.compile(r"<!-- (given|not run|needs): (.+) -->")
 _FENCE = re.compile(r"^```(\w*)$(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -100,6 +103,9 @@ class Page:
             code = _portable(block.code)
             if block.language == "python":
                 exec(_compiled(code, self.path, block.line), namespace)
+            elif commands := _own_commands(code):
+                for words in commands:
+                    assert run(*words) == 0, f"{self.path.name}:{block.line}: {words}"
             else:
                 _run_shell(code, f"{self.path.name}:{block.line}")
 
@@ -132,6 +138,14 @@ def _compiled(code: str, path: Path, first_line: int) -> Any:
 
 def _expect(value: Any, text: str) -> None:
     assert repr(value) == text
+
+
+def _own_commands(code: str) -> list[list[str]]:
+    """The arguments of each line, if all lines are calls of ``fastdata``: they can be run in this
+    process, which has everything imported and compiled."""
+    found = [shlex.split(line, comments=True) for line in code.splitlines()]
+    found = [words for words in found if words]
+    return [words[1:] for words in found] if all(w[0] == "fastdata" for w in found) else []
 
 
 def _run_shell(code: str, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 ROOT = Path(fastdata.__file__).parent
+PAGE = ROOT / "docs/house.md"
 ROOMS = sorted(set(MAY_IMPORT) - {"errors", "__main__"})
 
 
@@ -79,6 +81,12 @@ def test_rooms_import_what_they_may() -> None:
             if room not in MAY_IMPORT[own] | {"errors"}:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name} from {room}")
     assert wrong == []
+
+
+def test_the_page_says_the_same() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    said = {room: set(re.findall(r"\w+", allowed)) for room, allowed in rows}
+    assert said == {room: MAY_IMPORT[room] for room in [*ROOMS, "errors"]}
 
 
 def test_rooms_use_only_faces() -> None:
