@@ -49,8 +49,10 @@ that returns. ``get_worker_info()`` has an attribute ``dataset`` that ``object._
 What differs between torch 2.2.0, 2.13.0 and 2.14.1, which were compared: the first does not know
 ``in_order``, does not tell ``_process_data`` the worker, and its ``get_worker_info()`` refuses
 assignments by a method, where the others have a frozen dataclass; the last hands the dataset to a
-process in a list that the worker empties. None of it matters here. Pipes and queues are those of ``multiprocessing``, of whose ``Queue`` ``channels`` uses
-``_reader``, ``_writer``, ``_thread`` and ``_ignore_epipe``.
+process in a list that the worker empties. None of it matters here.
+
+Pipes and queues are those of ``multiprocessing``, of whose ``Queue`` ``channels`` uses ``_reader``,
+``_writer``, ``_thread`` and ``_ignore_epipe``.
 
 When torch changes: the tests (``test_torch_private``) name what is gone, and what torch has begun
 to use that is a name of ours. ``tools/test-torch VERSION`` runs the loader's tests on any torch.
