@@ -30,11 +30,26 @@ from collections.abc import Sequence
 
 
 class FastdataError(Exception):
-    """Base of every error that fastdata raises on purpose."""
+    """Base of every error that fastdata raises on purpose.
+
+    Example:
+        >>> try:
+        ...     fastdata.PackedImageFolder("no.pack")
+        ... except fastdata.FastdataError as error:
+        ...     print(type(error).__name__)
+        PackNotFoundError
+    """
 
 
 class OptionError(FastdataError, ValueError):
-    """Options that contradict each other, or a value out of its range."""
+    """Options that contradict each other, or a value out of its range.
+
+    Example:
+        >>> fastdata.pack("photos", "new.pack", encoding="jpeg", quality=101)
+        Traceback (most recent call last):
+        ...
+        fastdata.errors.OptionError: ...
+    """
 
 
 class MissingDependencyError(FastdataError, ImportError):
@@ -46,7 +61,16 @@ class DecodeError(FastdataError, ValueError):
 
 
 class SampleError(FastdataError, RuntimeError):
-    """A sample cannot be read or decoded; the message names the pack, the key and the reason."""
+    """A sample cannot be read or decoded; the message names the pack, the key and the reason.
+
+    Example:
+        >>> from pathlib import Path
+        >>> size = Path("photos/dog/1.jpg").write_bytes(b"no image")
+        >>> fastdata.ImageFolder("photos")[4]
+        Traceback (most recent call last):
+        ...
+        fastdata.errors.SampleError: photos: sample 4 ('dog/1.jpg'): ...
+    """
 
 
 class WorkerError(FastdataError, RuntimeError):
@@ -90,7 +114,16 @@ class PackNotFoundError(PackError, FileNotFoundError):
 
 
 class PackExistsError(PackError, FileExistsError):
-    """The path where a pack, or an unpacked folder, should appear is taken."""
+    """The path where a pack, or an unpacked folder, should appear is taken.
+
+    Example:
+        >>> fastdata.pack("photos", "photos.pack", quiet=True)
+        Traceback (most recent call last):
+        ...
+        fastdata.errors.PackExistsError: ...
+        >>> fastdata.pack("photos", "photos.pack", overwrite=True, quiet=True).images
+        8
+    """
 
 
 class PackFormatError(PackError, ValueError):

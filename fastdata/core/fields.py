@@ -50,6 +50,13 @@ class Field:
         kind: "image", "mask", "boxes", "int", "float", "str", "json", "bytes" or "array".
         dtype: of an array, as NumPy names it; else "".
         shape: of an array, whose first length may be None (it varies); else ().
+
+    Example:
+        >>> field = fastdata.Field.parse("float32[?,4]")
+        >>> field.kind, field.dtype, field.shape
+        ('array', 'float32', (None, 4))
+        >>> str(field)
+        'float32[?,4]'
     """
 
     kind: str

@@ -68,6 +68,14 @@ class DALILoader(DataLoaderX[Any]):
         MissingDependencyError: DALI is not installed.
         OptionError: an option is out of its range, or DALI cannot do what the transform asks for.
         SampleError: (on iterating) a sample cannot be read or decoded.
+
+    Example:
+        >>> from fastdata.dali import DALILoader
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.RandomResizedCrop(32))
+        >>> for images, targets in DALILoader(dataset, batch_size=4, shuffle=True, device="cpu"):
+        ...     print(images.shape, images.dtype, targets.shape)
+        torch.Size([4, 3, 32, 32]) torch.uint8 torch.Size([4])
+        torch.Size([4, 3, 32, 32]) torch.uint8 torch.Size([4])
     """
 
     def __init__(

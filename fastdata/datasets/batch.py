@@ -87,6 +87,12 @@ def collate(samples: list[Any]) -> Any:
 
     Images that were decoded into one batch are not copied. Of ``PackedDataset``'s samples it makes
     a dict; see there.
+
+    Example:
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.CenterCrop(32))
+        >>> images, targets = fastdata.collate([dataset[0], dataset[7]])
+        >>> images.shape, targets
+        (torch.Size([2, 3, 32, 32]), tensor([0, 1]))
     """
     if isinstance(samples, FieldBatch):
         return samples.collated()

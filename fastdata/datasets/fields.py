@@ -65,6 +65,15 @@ class PackedDataset(PackDataset):
         OptionError: the pack has no such field.
         RemoteError, CacheError: as for ``PackedImageFolder``.
         SampleError: (on reading) a sample cannot be read or decoded.
+
+    Example:
+        >>> samples = [{"image": "photos/cat/0.jpg", "boxes": [[8, 8, 40, 32]], "labels": [3]}]
+        >>> fields = {"image": "image", "boxes": "boxes", "labels": "int64[?]"}
+        >>> report = fastdata.pack(samples, "boxes.pack", fields=fields, quiet=True)
+        >>> dataset = fastdata.PackedDataset("boxes.pack", T.Resize((24, 32)))
+        >>> sample = dataset[0]
+        >>> sample["image"].shape, sample["boxes"], sample["labels"]
+        (torch.Size([3, 24, 32]), tensor([[ 4.,  4., 20., 16.]]), tensor([3]))
     """
 
     def __init__(

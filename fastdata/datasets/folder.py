@@ -33,6 +33,12 @@ class ImageFolder(ImageDataset):
         OptionError: ``allow_empty`` with ``flat``.
         SourceError: the folder cannot be listed, or has no images.
         SampleError: (on reading) a sample cannot be read or decoded.
+
+    Example:
+        >>> dataset = fastdata.ImageFolder("photos", T.Resize((24, 32)))
+        >>> image, target = dataset[0]
+        >>> image.shape, dataset.classes[target]
+        (torch.Size([3, 24, 32]), 'cat')
     """
 
     def __init__(

@@ -132,6 +132,15 @@ class PackedImageFolder(PackDataset):
         RemoteError: the URL cannot be read.
         CacheError: the cache cannot be written, or has no room.
         SampleError: (on reading) a sample cannot be read or decoded.
+
+    Example:
+        >>> crop = T.Compose([T.RandomResizedCrop(32), T.RandomHorizontalFlip()])
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", crop, seed=0)
+        >>> len(dataset), dataset.classes, dataset.keys[0]
+        (8, ['cat', 'dog'], 'cat/0.jpg')
+        >>> image, target = dataset[0]
+        >>> image.shape, image.dtype, target
+        (torch.Size([3, 32, 32]), torch.uint8, 0)
     """
 
     def __init__(

@@ -50,6 +50,14 @@ class VerifyReport:
         samples: records checked.
         bytes: their size.
         problems: one line for each fault; empty for a sound pack.
+
+    Example:
+        >>> from pathlib import Path
+        >>> shard = Path("photos.pack/shard-00000.lmdb")
+        >>> size = shard.write_bytes(shard.read_bytes()[:-1])
+        >>> report = fastdata.verify_pack("photos.pack", quiet=True)
+        >>> report.ok, report.problems
+        (False, [...])
     """
 
     path: Path | str
@@ -95,6 +103,11 @@ def verify_pack(
         PackNotFoundError: there is no pack at ``path``.
         PackFormatError: its pack.json is damaged.
         RemoteError: the URL cannot be read.
+
+    Example:
+        >>> report = fastdata.verify_pack("photos.pack", deep=True, quiet=True)
+        >>> report.ok, report.samples
+        (True, 8)
     """
     place = Access(storage_options=storage_options).place(path)
     threads = workers or available_cores()

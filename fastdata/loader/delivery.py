@@ -27,6 +27,11 @@ class SampleFailure:
     ``source`` is the pack or folder (or the type of another dataset), ``key`` the sample's name
     there, ``index`` its index in the loader's dataset, ``reason`` the error's type and message,
     ``epoch`` the one in which it was met first, and ``times`` how often it was met since.
+
+    Example:
+        >>> failure = fastdata.SampleFailure("photos", "dog/1.jpg", 4, "DecodeError: no image")
+        >>> failure.key, failure.times
+        ('dog/1.jpg', 1)
     """
 
     source: str

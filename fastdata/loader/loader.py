@@ -88,6 +88,17 @@ class DataLoaderX(DataLoader[T_co]):
         OptionError: an argument of fastdata's is out of its range, or does not suit the dataset.
         WorkerError: (on iterating) a worker process died; the message names the sample it had.
         SampleError: (on iterating) more than ``max_errors`` samples failed.
+
+    Example:
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.RandomResizedCrop(32))
+        >>> loader = fastdata.DataLoaderX(
+        ...     dataset, 4, shuffle=True, num_workers=1, worker_type="thread",
+        ...     device="cpu", batch_transform=T.DeviceNormalize(),
+        ... )
+        >>> for images, targets in loader:
+        ...     print(images.shape, images.dtype, targets.shape)
+        torch.Size([4, 3, 32, 32]) torch.float32 torch.Size([4])
+        torch.Size([4, 3, 32, 32]) torch.float32 torch.Size([4])
     """
 
     def __init__(
@@ -177,11 +188,34 @@ class DataLoaderX(DataLoader[T_co]):
 
     @property
     def errors(self) -> list[SampleFailure]:
-        """The samples that could not be read since the loader was made."""
+        """The samples that could not be read since the loader was made.
+
+        Example:
+            >>> from pathlib import Path
+            >>> size = Path("photos/dog/1.jpg").write_bytes(b"no image")
+            >>> dataset = fastdata.ImageFolder("photos", T.Resize((24, 32)))
+            >>> loader = fastdata.DataLoaderX(dataset, 8, on_error="skip", max_errors=1)
+            >>> import warnings
+            >>> with warnings.catch_warnings():
+            ...     warnings.simplefilter("ignore")  # one names the sample
+            ...     batches = list(loader)
+            >>> [failure.index for failure in loader.errors]
+            [4]
+        """
         return self._failures.failures
 
     def stats(self) -> LoaderStats:
-        """Seconds of the last epoch, or of the one that is running, by what took them."""
+        """Seconds of the last epoch, or of the one that is running, by what took them.
+
+        Example:
+            >>> dataset = fastdata.PackedImageFolder("photos.pack", T.CenterCrop(32))
+            >>> loader = fastdata.DataLoaderX(dataset, batch_size=4)
+            >>> for images, targets in loader:
+            ...     pass
+            >>> stats = loader.stats()
+            >>> stats.batches, stats.total > stats.waiting > 0
+            (2, True)
+        """
         return self._meter.stats()
 
     def state_dict(self) -> dict[str, Any]:
@@ -193,6 +227,18 @@ class DataLoaderX(DataLoader[T_co]):
         datasets stay the same, too; what foreign code draws at random does not.
 
         After a whole epoch it is the beginning of the next one. Batches read ahead do not count.
+
+        Example:
+            >>> dataset = fastdata.PackedImageFolder("photos.pack", T.CenterCrop(32), seed=0)
+            >>> loader = fastdata.DataLoaderX(dataset, batch_size=2, shuffle=True)
+            >>> batches = iter(loader)
+            >>> first = next(batches)
+            >>> state = loader.state_dict()  # torch.save it beside the model's
+            >>> others = [targets.tolist() for images, targets in batches]
+            >>> loader = fastdata.DataLoaderX(dataset, batch_size=2, shuffle=True)
+            >>> loader.load_state_dict(state)
+            >>> [targets.tolist() for images, targets in loader] == others
+            True
         """
         return saved(self._tasks, list(image_datasets(self.dataset)), self._samples())
 
@@ -205,6 +251,18 @@ class DataLoaderX(DataLoader[T_co]):
 
         Raises:
             OptionError: the state is of another dataset, batch size or version.
+
+        Example:
+            >>> dataset = fastdata.PackedImageFolder("photos.pack", T.CenterCrop(32), seed=0)
+            >>> loader = fastdata.DataLoaderX(dataset, batch_size=2, shuffle=True)
+            >>> first, second, *others = (targets.tolist() for images, targets in loader)
+            >>> for number, batch in enumerate(loader):
+            ...     if number == 1:  # of the second epoch
+            ...         break
+            >>> state = loader.state_dict()
+            >>> loader.load_state_dict(state)
+            >>> len(list(loader))  # the two batches that are missing
+            2
         """
         datasets = list(image_datasets(self.dataset))
         self._tasks.progress = restored(state, self._tasks, datasets, self._samples())

@@ -88,6 +88,14 @@ class CUDAPrefetcher:
 
     Raises:
         OptionError: ``prefetch_batches`` is below 1, or torch cannot use that kind of device here.
+
+    Example:
+        >>> batches = [torch.zeros(4, 3, 32, 32), torch.ones(4, 3, 32, 32)]
+        >>> device = "cuda" if torch.cuda.is_available() else "cpu"
+        >>> for batch in fastdata.CUDAPrefetcher(batches, device, transform=lambda x: x * 2):
+        ...     print(batch.mean().item())
+        0.0
+        2.0
     """
 
     def __init__(

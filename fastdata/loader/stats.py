@@ -32,6 +32,15 @@ class LoaderStats:
 
     ``batches`` were delivered, ``batches_ahead`` is how many more were ready, on average, when one
     was asked for, and ``errors`` how many samples could not be read.
+
+    Example:
+        >>> loader = fastdata.DataLoaderX(fastdata.ImageFolder("photos", T.CenterCrop(32)), 4)
+        >>> batches = list(loader)
+        >>> stats = loader.stats()
+        >>> stats.batches, stats.errors, 0 <= stats.waiting_share <= 1
+        (2, 0, True)
+        >>> print(stats)
+        loading is ...
     """
 
     total: float = 0.0

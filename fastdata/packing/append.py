@@ -64,6 +64,11 @@ def append(
     Raises:
         OptionError: the samples have other fields, or an option does not apply.
         FastdataError: as ``pack``.
+
+    Example:
+        >>> report = fastdata.append("photos.pack", [("photos/dog/1.jpg", 1)], quiet=True)
+        >>> report.images, len(fastdata.PackedImageFolder("photos.pack"))
+        (1, 9)
     """
     fixed = sorted(name for name in _FIXED & options.keys() if options.get(name))
     if fixed:

@@ -103,6 +103,14 @@ def pack(
             was lost, or the pack cannot be written.
         RemoteError: the store behind a URL refuses.
         KeyboardInterrupt: with a message that says how to go on.
+
+    Example:
+        >>> report = fastdata.pack("photos", "folder.pack", quiet=True)
+        >>> report.images, report.classes, report.rejected
+        (8, 2, 0)
+        >>> samples = ((np.full((32, 32, 3), 20 * i, np.uint8), i % 2) for i in range(10))
+        >>> fastdata.pack(samples, "made.pack", encoding="png", quiet=True).images
+        10
     """
     encode = usable(EncodeSettings(encoding, resize_short, max_side, quality, check))
     known_storage(storage)
@@ -139,6 +147,12 @@ def pack_image_folder(
 
     Raises:
         FastdataError: as ``pack``.
+
+    Example:
+        >>> fastdata.pack_image_folder("photos", "new.pack", quiet=True).images
+        8
+        >>> fastdata.pack_image_folder("photos", "flat.pack", flat=True, quiet=True).classes
+        0
     """
     destination = destination_of(dst, access_of(options))
     if destination.published() is None:  # else the run itself looks at it

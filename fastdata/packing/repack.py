@@ -42,6 +42,11 @@ def merge(
     Raises:
         OptionError: the packs' fields differ, or their encodings, and none is asked for.
         FastdataError: as ``pack``; PackFormatError for a damaged record, and nothing is published.
+
+    Example:
+        >>> report = fastdata.pack("photos", "others.pack", quiet=True)
+        >>> fastdata.merge(["photos.pack", "others.pack"], "all.pack", quiet=True).images
+        16
     """
     if not paths:
         raise OptionError("expected one or more packs to merge, found none")
@@ -85,6 +90,12 @@ def subset(
         OptionError: there is no such class, index or number of samples.
         SourceError: the index file is wrong; the message has the line.
         FastdataError: as ``pack``.
+
+    Example:
+        >>> fastdata.subset("photos.pack", "dogs.pack", classes=["dog"], quiet=True).images
+        4
+        >>> fastdata.subset("photos.pack", "few.pack", per_class=1, quiet=True).images
+        2
     """
     reader = _opened(path, options)
     chosen = _read_indices(reader, indices)
@@ -118,6 +129,10 @@ def convert(
 
     Raises:
         FastdataError: as ``pack``.
+
+    Example:
+        >>> fastdata.convert("photos.pack", "raw.pack", encoding="raw", quiet=True).images
+        8
     """
     return _repack([_opened(path, options)], dst, None, None, options)
 

@@ -26,6 +26,15 @@ class PackReport:
         ignored: number of files that do not have an image's extension, by extension.
         resumed: shards that an earlier, interrupted run had completed.
         notes: what else was noticed in the source.
+
+    Example:
+        >>> from pathlib import Path
+        >>> size = Path("photos/dog/1.jpg").write_bytes(b"no image")
+        >>> report = fastdata.pack("photos", "new.pack", quiet=True)
+        >>> report.images, report.rejected, report.rejections[0][0]
+        (7, 1, 'dog/1.jpg')
+        >>> print(report)
+        new.pack: 7 images in 2 classes, 1 rejected...
     """
 
     path: Path | str

@@ -55,6 +55,14 @@ def open_source(path: str | os.PathLike[str], kind: str | None = None, **options
     Raises:
         OptionError: there is no such kind, or it does not take an option.
         SourceError: the source cannot be listed.
+
+    Example:
+        >>> from fastdata.sources.detect import open_source
+        >>> source = open_source("photos", allow_empty=True)
+        >>> len(source), source.classes
+        (8, ['cat', 'dog'])
+        >>> fastdata.pack(source, "new.pack", quiet=True).images
+        8
     """
     place = os.fspath(path)
     given = {name: value for name, value in options.items() if value not in (None, False)}

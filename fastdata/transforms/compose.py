@@ -29,6 +29,12 @@ class Compose:
     Transforms of torchvision always get the tensor (its ``ToTensor``, which takes none, the
     ndarray), and its ``Compose`` counts as this one; transforms of albumentations get the ndarray,
     as ``image=``, are seeded for each image, and their ``"image"`` is carried on.
+
+    Example:
+        >>> train = T.Compose([T.RandomResizedCrop(32), T.RandomHorizontalFlip(), T.ToTensor()])
+        >>> image, target = fastdata.PackedImageFolder("photos.pack", train)[0]
+        >>> image.shape, image.dtype
+        (torch.Size([3, 32, 32]), torch.float32)
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
@@ -50,7 +56,13 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class SplitTransform:
-    """A transform taken apart: ``head`` is planned and fused into decoding, ``rest`` is called."""
+    """A transform taken apart: ``head`` is planned and fused into decoding, ``rest`` is called.
+
+    Example:
+        >>> parts = T.SplitTransform.of(T.Compose([T.Resize(24), T.CenterCrop(16), T.ToTensor()]))
+        >>> len(parts.head), len(parts.rest)
+        (2, 1)
+    """
 
     head: tuple[GeometricTransform, ...]
     rest: tuple[Transform, ...]

@@ -36,6 +36,12 @@ class DeviceNormalize:
     Raises:
         OptionError: a wrong ``mean``, ``std`` or ``dtype``.
         TypeError: when called, if the batch holds no such images.
+
+    Example:
+        >>> images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+        >>> images, targets = T.DeviceNormalize(dtype=torch.bfloat16)([images, torch.arange(4)])
+        >>> images.dtype, targets
+        (torch.bfloat16, tensor([0, 1, 2, 3]))
     """
 
     def __init__(

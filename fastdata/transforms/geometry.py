@@ -23,6 +23,14 @@ class GeometricTransform(ABC):
 
     A subclass says in ``extend`` what it does to a plan. It must draw all randomness from ``rng``
     and may look at the plan's ``height`` and ``width`` only: there are no pixels yet.
+
+    Example:
+        >>> class TopHalf(T.GeometricTransform):
+        ...     def extend(self, plan, rng):
+        ...         from fastdata.images.plan import Box
+        ...         return plan.crop(Box(0, 0, plan.height // 2, plan.width))
+        >>> TopHalf()(np.zeros((48, 64, 3), np.uint8)).shape
+        torch.Size([3, 24, 64])
     """
 
     @abstractmethod
@@ -61,6 +69,11 @@ class Resize(GeometricTransform):
         antialias: True gives the very pixels of Pillow 13 (without numba: torch's, which bilinear
             are within 2 levels); False those of torch and torchvision for a uint8 tensor, which
             alias when they shrink.
+
+    Example:
+        >>> image = np.zeros((48, 64, 3), np.uint8)
+        >>> T.Resize(24)(image).shape, T.Resize((16, 16))(image).shape
+        (torch.Size([3, 24, 32]), torch.Size([3, 16, 16]))
     """
 
     def __init__(
@@ -99,7 +112,12 @@ class Resize(GeometricTransform):
 
 
 class CenterCrop(GeometricTransform):
-    """Keep the centre of ``size`` pixels; a smaller image is padded with black first."""
+    """Keep the centre of ``size`` pixels; a smaller image is padded with black first.
+
+    Example:
+        >>> T.CenterCrop(32)(np.zeros((48, 64, 3), np.uint8)).shape
+        torch.Size([3, 32, 32])
+    """
 
     def __init__(self, size: Size) -> None:
         self.size = options.pair(size)
@@ -126,6 +144,11 @@ class RandomCrop(GeometricTransform):
         pad_if_needed: pad an image that is smaller than ``size`` instead of failing.
         fill: value of the added pixels, 0 to 255: one number or RGB.
         padding_mode: "constant", "edge", "reflect" (without the edge) or "symmetric".
+
+    Example:
+        >>> crop = T.RandomCrop(32, padding=4, padding_mode="reflect")
+        >>> crop(np.zeros((32, 32, 3), np.uint8)).shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(
@@ -184,6 +207,11 @@ class RandomResizedCrop(GeometricTransform):
         scale: smallest and largest share of the area.
         ratio: smallest and largest width / height, drawn uniformly in its logarithm.
         interpolation, antialias: as for ``Resize``.
+
+    Example:
+        >>> crop = T.RandomResizedCrop(32, scale=(0.35, 1.0))
+        >>> crop(np.zeros((48, 64, 3), np.uint8)).shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(
@@ -229,7 +257,13 @@ class RandomResizedCrop(GeometricTransform):
 
 
 class RandomHorizontalFlip(GeometricTransform):
-    """Mirror left and right with probability ``p``."""
+    """Mirror left and right with probability ``p``.
+
+    Example:
+        >>> pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+        >>> T.RandomHorizontalFlip(p=1.0)(pixels)[0]
+        tensor([[3, 0]], dtype=torch.uint8)
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = options.probability(p)
@@ -240,7 +274,14 @@ class RandomHorizontalFlip(GeometricTransform):
 
 
 class RandomVerticalFlip(GeometricTransform):
-    """Mirror top and bottom with probability ``p``."""
+    """Mirror top and bottom with probability ``p``.
+
+    Example:
+        >>> pixels = np.arange(6, dtype=np.uint8).reshape(2, 1, 3)
+        >>> T.RandomVerticalFlip(p=1.0)(pixels)[0]
+        tensor([[3],
+                [0]], dtype=torch.uint8)
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = options.probability(p)

@@ -14,6 +14,10 @@ def as_chw(image: Any) -> torch.Tensor:
 
     Raises:
         TypeError: ``image`` is neither.
+
+    Example:
+        >>> T.as_chw(np.zeros((48, 64, 3), np.uint8)).shape
+        torch.Size([3, 48, 64])
     """
     if isinstance(image, torch.Tensor):
         return image

@@ -125,6 +125,12 @@ class MixUp(_Mix):
     Raises:
         OptionError: an option out of its range.
         TypeError: when called, if the batch does not hold such images and targets.
+
+    Example:
+        >>> mix = T.MixUp(alpha=0.2, num_classes=10, seed=0)
+        >>> images, targets = mix([torch.rand(4, 3, 32, 32), torch.arange(4)])
+        >>> targets.shape, targets.sum(1)
+        (torch.Size([4, 10]), tensor([1., 1., 1., 1.]))
     """
 
     def _mix(self, images: Tensor, weight: float, rng: Generator) -> tuple[Tensor, float]:
@@ -143,6 +149,12 @@ class CutMix(_Mix):
     pixel is changed, so it does not matter whether the images are normalised before or after.
 
     Pairs, batches, arguments and errors are those of ``MixUp``.
+
+    Example:
+        >>> mix = T.CutMix(alpha=1.0, num_classes=10, seed=0)
+        >>> images, targets = mix([torch.rand(4, 3, 32, 32), torch.arange(4)])
+        >>> images.shape, targets.shape
+        (torch.Size([4, 3, 32, 32]), torch.Size([4, 10]))
     """
 
     def _mix(self, images: Tensor, weight: float, rng: Generator) -> tuple[Tensor, float]:
@@ -167,6 +179,13 @@ class RandomChoice(SeededTransform):
 
     Raises:
         OptionError: no transforms, or ``p`` does not suit them.
+
+    Example:
+        >>> mix = T.RandomChoice([T.MixUp(0.2, num_classes=2), T.CutMix(1.0, num_classes=2)])
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.RandomResizedCrop(32))
+        >>> images, targets = next(iter(fastdata.DataLoaderX(dataset, 4, batch_transform=mix)))
+        >>> targets.shape
+        torch.Size([4, 2])
     """
 
     def __init__(

@@ -16,7 +16,12 @@ from .layouts import as_chw
 
 
 class ToTensor:
-    """uint8 HWC ndarray or CHW tensor → float32 CHW tensor in [0, 1]; other dtypes keep values."""
+    """uint8 HWC ndarray or CHW tensor → float32 CHW tensor in [0, 1]; other dtypes keep values.
+
+    Example:
+        >>> T.ToTensor()(np.full((2, 2, 3), 255, np.uint8)).max()
+        tensor(1.)
+    """
 
     def __call__(self, image: Any) -> torch.Tensor:
         """Convert; TypeError for anything but an ndarray or a tensor."""
@@ -32,6 +37,11 @@ class Normalize:
     Args:
         mean, std: one number for each channel, in units of [0, 1].
         inplace: overwrite a float input instead of returning a new tensor.
+
+    Example:
+        >>> normalize = T.Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> normalize(torch.full((3, 2, 2), 255, dtype=torch.uint8)).mean()
+        tensor(1.)
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> None:

@@ -74,6 +74,11 @@ def bench(
         SampleError: a sample cannot be read or decoded.
         PackError, RemoteError, CacheError, SourceError: as ``PackedImageFolder`` and
             ``ImageFolder``.
+
+    Example:
+        >>> report = fastdata.bench("photos.pack", size=32, batch_size=4, seconds=0.05)
+        >>> print(report.header)
+        photos.pack: 8 samples, transform train 32, batches of 4, ...
     """
     for name, value in (("batch_size", batch_size), ("samples", samples)):
         if value < 1:

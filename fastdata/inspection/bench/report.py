@@ -81,6 +81,13 @@ class BenchReport:
         rows: the stages, then the loaders.
         facts: what the samples are like.
         disk_bytes: what the first reading took from disks; None where the system does not tell.
+
+    Example:
+        >>> report = fastdata.bench("photos", size=32, batch_size=4, seconds=0.05)
+        >>> report.samples, report.as_dict()["batch_size"]
+        (8, 4)
+        >>> "of a thread's time" in report.limit
+        True
     """
 
     path: str

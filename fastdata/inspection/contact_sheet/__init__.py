@@ -36,6 +36,11 @@ class ContactSheet:
         path: the PNG file.
         indices: of the samples on it, row by row.
         failures: one line for each sample that could not be read, and why.
+
+    Example:
+        >>> sheet = fastdata.show("photos.pack", keys=["cat/0.jpg"])
+        >>> sheet.indices, sheet.path.name
+        ([0], 'photos.pack.png')
     """
 
     path: Path
@@ -114,6 +119,11 @@ def show(
         EmptySourceError: there is no sample to show.
         MissingDependencyError: matplotlib is not installed.
         FastdataError: the pack cannot be opened, as for ``PackedImageFolder``.
+
+    Example:
+        >>> sheet = fastdata.show("photos.pack", "sheet.png", count=4, crops=2)
+        >>> sheet.ok, len(sheet.indices)
+        (True, 4)
     """
     if crops < 0:
         raise OptionError(f"crops must be >= 0, got {crops}")

@@ -124,6 +124,16 @@ class TuneReport:
         code: a script that makes the dataset, where it came from a path, and the loader.
         step: whether it keeps up; None if no step was asked about.
         interrupted: whether it was interrupted, and this is what was found up to then.
+
+    Example:
+        >>> report = fastdata.tune(
+        ...     "photos.pack", 4, size=32, seconds=1, max_workers=1, worker_types=["thread"],
+        ...     quiet=True,
+        ... )
+        >>> report.samples, report.interrupted, report.best in report.candidates
+        (8, False, True)
+        >>> print(report.code)
+        import fastdata...
     """
 
     name: str

@@ -78,6 +78,14 @@ def tune(
             what had been found, if anything had.
 
     If every candidate fails, the first one's error is raised.
+
+    Example:
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.CenterCrop(32))
+        >>> report = fastdata.tune(
+        ...     dataset, batch_size=4, seconds=1, max_workers=1, worker_types=["thread"], quiet=True
+        ... )
+        >>> print(report.line)
+        fastdata.DataLoaderX(dataset, 4, shuffle=True...)
     """
     _check(batch_size, step_ms, seconds, max_workers)
     found = usable_device(device)

@@ -43,6 +43,14 @@ class Permutation:
 
     Raises:
         OptionError: ``length`` or ``seed`` is out of its range.
+
+    Example:
+        >>> order = fastdata.Permutation(10, seed=0)
+        >>> sorted(order) == list(range(10))
+        True
+        >>> huge = fastdata.Permutation(10**12, seed=0)
+        >>> 0 <= huge[10**11] < 10**12
+        True
     """
 
     def __init__(self, length: int, seed: int) -> None:

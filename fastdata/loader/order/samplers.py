@@ -46,6 +46,15 @@ class RankSampler(Sampler[int]):
 
     Raises:
         OptionError: an argument, or the environment, is not as described.
+
+    Example:
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.RandomResizedCrop(32))
+        >>> shares = [fastdata.RankSampler(dataset, rank=i, num_replicas=2) for i in range(2)]
+        >>> sorted(index for share in shares for index in share)
+        [0, 1, 2, 3, 4, 5, 6, 7]
+        >>> loader = fastdata.DataLoaderX(dataset, 4, sampler=shares[0])
+        >>> len(loader)
+        1
     """
 
     def __init__(
@@ -180,6 +189,11 @@ class ShuffleSampler(RandomSampler):
     Args:
         data_source: a dataset with a length > 0.
         generator: as in torch; may be replaced between iterations.
+
+    Example:
+        >>> sampler = fastdata.ShuffleSampler(range(8), generator=torch.Generator().manual_seed(0))
+        >>> sorted(sampler)
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
 
     def __init__(self, data_source: Sized, *, generator: torch.Generator | None = None) -> None:

@@ -51,6 +51,14 @@ class ShardShuffleSampler(RankSampler):
 
     Raises:
         OptionError: an argument, or the environment, is not as described.
+
+    Example:
+        >>> sampler = fastdata.ShardShuffleSampler([3, 3, 3], window=1)
+        >>> order = list(sampler)
+        >>> [len({index // 3 for index in order[i : i + 3]}) for i in (0, 3, 6)]  # shards
+        [1, 1, 1]
+        >>> dataset = fastdata.PackedImageFolder("photos.pack", T.RandomResizedCrop(32))
+        >>> loader = fastdata.DataLoaderX(dataset, 4, sampler=fastdata.ShardShuffleSampler(dataset))
     """
 
     def __init__(

@@ -50,6 +50,11 @@ def plan_pack(
     Raises:
         OptionError: options contradict each other, or the samples can be had only once.
         SourceError: the source cannot be listed, or has no samples.
+
+    Example:
+        >>> plan = fastdata.plan_pack("photos", "new.pack")
+        >>> plan.samples, plan.classes, plan.fields, len(plan.shards)
+        (8, 2, {'image': 'image', 'target': 'int'}, 1)
     """
     source = samples_of(samples, fields, classes, again=True)
     known = dst is not None and not is_url(dst)

@@ -40,6 +40,13 @@ class PackPlan:
         differences: why packing would not go on with that run.
         sizes: estimated size of all images, by encoding.
         advice: encodings that suit the images, the best first, with reasons.
+
+    Example:
+        >>> plan = fastdata.plan_pack("photos", encoding="jpeg", resize_short=32)
+        >>> plan.source, plan.encoding["name"], plan.fits
+        ('folder', 'jpeg', True)
+        >>> plan.bytes_out.low <= plan.bytes_out.value <= plan.bytes_out.high
+        True
     """
 
     path: Path | None

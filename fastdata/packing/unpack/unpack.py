@@ -75,6 +75,12 @@ def unpack(
         PackExistsError: ``dst`` exists.
         PackFormatError: the pack is damaged, or a key would lie outside of ``dst``.
         PackingError: ``dst`` cannot be written.
+
+    Example:
+        >>> fastdata.unpack("photos.pack", "files", quiet=True)
+        8
+        >>> fastdata.ImageFolder("files").keys[0]
+        'cat/0.jpg'
     """
     if to not in FORMATS:
         raise OptionError(f"to must be one of {', '.join(FORMATS)}; got {to!r}")
