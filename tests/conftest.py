@@ -21,7 +21,8 @@ hypothesis.settings.load_profile("fastdata")
 #: Folders and files whose tests start many processes or real servers, compile kernels, or attack.
 SLOW = {
     *("faults", "benchmarks"),
-    *("test_examples", "test_make_images", "test_dask", "test_executor", "test_remote_packing"),
+    *("test_examples", "test_make_images", "test_site", "test_packaging"),
+    *("test_dask", "test_executor", "test_remote_packing"),
     *("test_distributed", "test_kills", "test_lifecycle", "test_remote_reading"),
     *("test_shard_cache_processes", "test_loader_workers", "test_sliceable"),
     *("test_jpeg_kernels", "test_jpeg_damage", "test_resample_process"),
