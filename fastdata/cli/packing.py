@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import OptionError
-from ..images import CHECKS, DEFAULT_ENCODING, ENCODERS
+from ..images import CHECKS, DEFAULT_ENCODING, ENCODINGS
 from ..packing import (
     FORMATS,
     PackReport,
@@ -204,7 +204,7 @@ def _add_storage(
     )
     parser.add_argument(
         "--encoding",
-        choices=ENCODERS,
+        choices=ENCODINGS,
         default=encoding,
         help=f"{default % (encoding or 'as it is')}; keep stores the files' own bytes",
     )

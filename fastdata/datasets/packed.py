@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core import KeyTable
 from ..errors import PackFormatError
-from ..images import ENCODERS, DecoderName, EncodedImage, load_kernels
+from ..images import DecoderName, EncodedImage, load_kernels
 from ..store import Access, PackReader
 from .base import ImageDataset, Transform
 from .reading import Reading
@@ -39,11 +39,8 @@ class PackDataset(ImageDataset):
         super().__init__(path, transform, target_transform, seed, reading)
         self.pack = PackReader(path, reading.verify, access)
         self.root = os.fspath(self.pack.path)  # a URL without its password
-        encoding = self.pack.manifest.encoding["name"]
-        if encoding not in ENCODERS:
-            raise PackFormatError(f"{self.root}: unknown encoding {encoding!r}; upgrade fastdata")
-        self._encoding = encoding
-        self._raw = encoding == "raw"
+        encoding = self.pack.encoding
+        self._raw, self._cut = encoding.is_pixels, encoding.is_cut
         self._alone = not self.pack.layout.names  # a record with one field is the image
 
     @property
@@ -68,7 +65,7 @@ class PackDataset(ImageDataset):
 
     def _prepare(self) -> None:
         super()._prepare()
-        if self._encoding in ("sliceable", "jpeg"):
+        if self._cut:
             load_kernels()
 
     def encoded_image(

@@ -9,10 +9,11 @@ from .decode import load_kernels as load_kernels
 from .decoders import DecoderName as DecoderName
 from .decoders import choose_decoder as choose_decoder
 from .encode import CHECKS as CHECKS
-from .encode import DEFAULT_ENCODING as DEFAULT_ENCODING
-from .encode import ENCODERS as ENCODERS
 from .encode import EncodeSettings as EncodeSettings
-from .encode import encode as encode
+from .encode import encode_image as encode_image
+from .encodings import DEFAULT_ENCODING as DEFAULT_ENCODING
+from .encodings import ENCODINGS as ENCODINGS
+from .encodings import Encoding as Encoding
 from .header import probe as probe
 from .header import sniff as sniff
 from .jpeg import interval_size as interval_size

@@ -62,6 +62,14 @@ def probe(data: bytes | memoryview) -> ImageHeader:
     return ImageHeader(name, *_READERS[name](view))
 
 
+def orientation_of(data: bytes | memoryview) -> int:
+    """EXIF orientation of an encoded image, 1 to 8; 1 where its header is not known to us."""
+    try:
+        return probe(data).orientation
+    except DecodeError:  # it may still be decodable; then there is nothing to rotate
+        return 1
+
+
 def sniff(data: bytes | memoryview) -> str | None:
     """Return the format that the first bytes name (see ``ImageHeader``), or None."""
     match = _MAGIC.match(memoryview(data).cast("B"))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import DecodeError, described
 from .boxes import orient_boxes, resize_boxes, transform_boxes
 from .decode import check_decodes, decode
-from .encode import Encoded, EncodeSettings, encode
+from .encode import Encoded, EncodeSettings, encode_image
 from .masks import decode_mask, encode_mask
 from .plan import Plan
 from .render import Image, Labels
@@ -68,9 +68,9 @@ class _Images:
         if isinstance(value, StoredMedia):
             return Encoded(value, (value.height, value.width))
         if isinstance(value, StoredImage):
-            media, size = encode(value.image, settings)
+            media, size = encode_image(value.image, settings)
             return Encoded(media._replace(orientation=value.orientation), size)
-        return encode(value if isinstance(value, bytes) else rgb_of(value), settings)
+        return encode_image(value if isinstance(value, bytes) else rgb_of(value), settings)
 
     def check(self, stored: EncodedImage) -> None:
         check_decodes(stored)

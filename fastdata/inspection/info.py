@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import ENCODINGS
 from ..store import Access, PackReader
 from .histogram import COLUMNS, Histogram, Tally
 from .text import columns_of, padded, printable, shortened, side_by_side
@@ -138,7 +139,7 @@ def pack_info(
     reader = PackReader(path, access=Access(cache_dir, cache_limit, storage_options))
     manifest, table = reader.manifest, reader.table
     tallies, orientations, sliceable = _counted(table)
-    verbatim = {"keep": manifest.samples, "sliceable": manifest.samples - sliceable}
+    encoding = ENCODINGS.get(manifest.encoding["name"])
     counts = _class_counts(reader.targets, len(manifest.classes))
     return PackInfo(
         path=os.fspath(reader.path),
@@ -158,7 +159,7 @@ def pack_info(
         mean_width=tallies["width"].total / max(len(table), 1),
         unlabelled=int((reader.targets < 0).sum()),
         sliceable=sliceable,
-        verbatim=verbatim.get(manifest.encoding["name"], 0),
+        verbatim=manifest.samples - sliceable if encoding and encoding.keeps_bytes else 0,
         orientations=orientations,
         histograms={name: tally.histogram() for name, tally in tallies.items()},
     )

@@ -275,7 +275,7 @@ def _bad_values(reader: PackReader, index: int, record: memoryview) -> Iterator[
 
 def _check_media(reader: PackReader, index: int, name: str, record: memoryview) -> None:
     data, row = reader.read_field(index, name, record), reader.media(name)[index]
-    raw = reader.manifest.encoding["name"] == "raw"
+    raw = reader.encoding.is_pixels
     stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
     MEDIA[reader.kinds[name].name].check(stored)
 

@@ -13,7 +13,7 @@ from ..errors import (
     OptionError,
     PackFormatError,
 )
-from ..images import EncodeSettings, jpeg
+from ..images import ENCODINGS, EncodeSettings, jpeg
 from ..sources import Samples
 from ..store import Access
 
@@ -92,15 +92,16 @@ def check_executor(source: Samples, executor: Executor | None) -> None:
 
 
 def usable(settings: EncodeSettings) -> EncodeSettings:
-    """The settings, or encoding "keep" with a warning where "sliceable" cannot be had."""
-    if settings.encoding != "sliceable" or jpeg.available():
+    """The settings, or others with a warning where the encoding cannot be had without numba."""
+    instead = ENCODINGS[settings.encoding].without_numba
+    if instead is None or jpeg.available():
         return settings
     warnings.warn(
-        "numba cannot be imported, so files are packed as they are, with encoding 'keep'; "
-        "for sliceable ones: pip install numba",
+        f"numba cannot be imported, so files are packed as they are, with encoding {instead!r}; "
+        f"for {settings.encoding} ones: pip install numba",
         stacklevel=4,
     )
-    return replace(settings, encoding="keep")
+    return replace(settings, encoding=instead)
 
 
 @dataclass(frozen=True, slots=True)

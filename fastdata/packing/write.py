@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..core import keep_freed_memory, ordered_map
 from ..errors import SourceError
-from ..images import quiet_opencv, single_threaded_opencv
+from ..images import ENCODINGS, quiet_opencv, single_threaded_opencv
 from ..sources import Samples, SampleTask, Source, Trace
 from ..store import PartInfo, Record
 from .options import PackSettings
@@ -65,7 +65,7 @@ def plan_shards(sizes: NDArray[np.int64], shard_size: int, ratio: float = 1.0) -
 
 def expansion(source: Source, settings: PackSettings) -> float:
     """About how much larger records are than what they are made of, from a few samples."""
-    if settings.encode.encoding in ("keep", "sliceable"):
+    if ENCODINGS[settings.encode.encoding].keeps_bytes:
         return 1.0
     read = written = 0
     for index in np.unique(np.linspace(0, len(source) - 1, _ESTIMATE_FROM).astype(int)).tolist():

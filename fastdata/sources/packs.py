@@ -42,7 +42,7 @@ class Stored:
         turn = int(row["orientation"])
         if self.again or not MEDIA[pack.kinds[self.name].name].is_color:
             return StoredMedia(data, height, width, turn, int(row["slice_index"]))
-        if pack.manifest.encoding["name"] != "raw":
+        if not pack.encoding.is_pixels:
             return StoredImage(data, turn)
         if len(data) != height * width * 3:
             raise PackFormatError(

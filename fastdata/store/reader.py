@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from ..core import TARGET, Field, KeyTable, allow_open_files, crc32, kind_of, will_need
 from ..errors import OptionError, PackFormatError
+from ..images import ENCODINGS, Encoding
 from .columns import RecordLayout, column_types, parse_value
 from .files import DEFAULT_ACCESS, Access, PackFiles
 from .manifest import KEY_OFFSETS, KEYS, TABLE, Manifest, column_role
@@ -122,6 +123,14 @@ class PackReader:
         # then that record is checked again.
         self._checked = bytearray(len(self) // 8 + 1 if self.verify == "first-read" else 0)
         allow_open_files(len(self.manifest.shards))
+
+    @property
+    def encoding(self) -> Encoding:
+        """The form of the images; PackFormatError for one that only a later version knows."""
+        name = self.manifest.encoding["name"]
+        if name not in ENCODINGS:
+            raise PackFormatError(f"{self.path}: unknown encoding {name!r}; upgrade fastdata")
+        return ENCODINGS[name]
 
     @property
     def shard_lengths(self) -> list[int]:

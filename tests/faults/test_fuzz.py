@@ -26,7 +26,7 @@ from fastdata import PackedDataset, PackedImageFolder, merge, unpack, verify_pac
 from fastdata import transforms as T
 from fastdata.errors import DecodeError, FastdataError
 from fastdata.images.decode import decode, decode_whole, decoded_size, load_kernels
-from fastdata.images.encode import EncodeSettings, encode
+from fastdata.images.encode import EncodeSettings, encode_image
 from fastdata.images.opencv import quiet_opencv
 from fastdata.images.plan import Box, Plan
 from fastdata.images.stored import EncodedImage
@@ -82,11 +82,11 @@ class TestJpegs:
             except DecodeError:
                 for refusing in (EncodeSettings(), EncodeSettings("keep")):
                     with pytest.raises(DecodeError):
-                        encode(data, refusing)
+                        encode_image(data, refusing)
                 tally["refused"] += 1
                 return
             assert decoded_size(data) == whole.shape[:2]
-            media = encode(data, EncodeSettings()).media
+            media = encode_image(data, EncodeSettings()).media
             height, width = whole.shape[:2]
             assert (media.height, media.width) == (height, width)
             tally["sliceable" if media.slice_index else "verbatim"] += 1
@@ -102,7 +102,7 @@ class TestJpegs:
 
     def test_damaged_records(self) -> None:
         """What is damaged after it was packed is still read, or refused, without a crash."""
-        stored = [encode(data, EncodeSettings()).media for data in self.SOURCES]
+        stored = [encode_image(data, EncodeSettings()).media for data in self.SOURCES]
 
         def attempt(rng: random.Random, tally: Counter[str]) -> None:
             media = rng.choice(stored)

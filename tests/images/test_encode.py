@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from fastdata.errors import DecodeError, OptionError
 from fastdata.images.decode import decode, decode_whole
-from fastdata.images.encode import EncodeSettings, orientation_of
-from fastdata.images.encode import encode as encode_image
+from fastdata.images.encode import EncodeSettings, encode_image
+from fastdata.images.header import orientation_of
 from fastdata.images.stored import EncodedImage, StoredMedia
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from fastdata.errors import DecodeError
 from fastdata.images import limits
 from fastdata.images.decode import decode, decode_unchanged, decode_whole
-from fastdata.images.encode import EncodeSettings, encode
+from fastdata.images.encode import EncodeSettings, encode_image
 from fastdata.images.opencv import quiet_opencv
 from fastdata.images.plan import Box, Plan
 from fastdata.images.stored import EncodedImage
@@ -100,7 +100,7 @@ class TestWithoutATable:
             lambda: decode(EncodedImage(data, 20_000, 20_000)),
             lambda: decode_whole(data),
             lambda: decode_unchanged(data),
-            lambda: encode(data, EncodeSettings()),
+            lambda: encode_image(data, EncodeSettings()),
         ]
         for call in calls:
             with pytest.raises(DecodeError, match="at most 268435456 pixels, found 20000x20000"):

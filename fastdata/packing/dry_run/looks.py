@@ -14,12 +14,16 @@ import numpy as np
 
 from ...errors import DecodeError, FastdataError
 from ...images import (
+    ENCODINGS,
+    EncodedImage,
     EncodeSettings,
+    Encoding,
     Image,
     StoredImage,
     StoredMedia,
+    decode,
     decode_whole,
-    encode,
+    encode_image,
     jpeg,
     probe,
     quiet_opencv,
@@ -30,16 +34,6 @@ from ...sources import Item
 from ..options import PackSettings
 from ..records import fetch
 from ..samples import Bad, encoded
-
-#: What the sizes of images are estimated for, by name.
-CANDIDATES = {
-    "keep": EncodeSettings("keep"),
-    "sliceable": EncodeSettings("sliceable"),
-    "jpeg": EncodeSettings("jpeg"),
-    "jpeg, resize_short 256": EncodeSettings("jpeg", resize_short=256),
-    "png": EncodeSettings("png"),
-    "raw": EncodeSettings("raw"),
-}
 
 _MOST = 64
 _FEWEST = 4
@@ -61,7 +55,7 @@ class SampleFacts:
         height, width: of its image.
         rotated: whether its EXIF orientation is another than upright.
         unfit: why a JPEG cannot be sliceable; "" if it can, or is none.
-        sizes: by the names of ``CANDIDATES``, about the bytes of its image.
+        sizes: by the names of ``candidates``, about the bytes of its image.
     """
 
     key: str
@@ -76,6 +70,17 @@ class SampleFacts:
     rotated: bool = False
     unfit: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
+
+
+def candidates() -> dict[str, EncodeSettings]:
+    """Settings that sizes are estimated for, by name: each encoding as it is, and those that lose
+    detail with smaller images, too."""
+    found = {}
+    for name, encoding in ENCODINGS.items():
+        found[name] = EncodeSettings(name)
+        if encoding.has_quality and encoding.may_shrink:
+            found[f"{name}, resize_short 256"] = EncodeSettings(name, resize_short=256)
+    return found
 
 
 def look_at(
@@ -114,7 +119,8 @@ def _look(item: Item, size: int, settings: PackSettings) -> SampleFacts:
     if not look.bad:
         name, kind = next(iter(settings.fields.items()))
         with suppress(DecodeError, OSError):  # only its header may have been looked at until now
-            _describe(look, fetch(name, kind, item))
+            stays = ENCODINGS[settings.encode.encoding]
+            _describe(look, _plain(fetch(name, kind, item), stays))
     return look
 
 
@@ -130,25 +136,22 @@ def _timed(item: Item, size: int, settings: PackSettings) -> SampleFacts:
     return SampleFacts(item.key, size, record=len(result.data), seconds=seconds)
 
 
-def _describe(look: SampleFacts, value: Any) -> None:
-    data = _plain(value)
+def _describe(look: SampleFacts, data: bytes | Image) -> None:
     if isinstance(data, bytes):
         _describe_file(look, data)
         image = decode_whole(data)
     else:
         image, look.format = data, "pixels"
     look.height, look.width = image.shape[:2]
-    look.sizes = {name: _size_as(wanted, data, image) for name, wanted in CANDIDATES.items()}
+    look.sizes = {name: _size_as(wanted, data, image) for name, wanted in candidates().items()}
 
 
-def _plain(value: Any) -> bytes | Image:
-    """An image's file, or its pixels."""
+def _plain(value: Any, encoding: Encoding) -> bytes | Image:
+    """An image's file, or its pixels; ``encoding`` is that of a pack whose records stay."""
+    if isinstance(value, StoredMedia):
+        stored = EncodedImage(value.data, value.height, value.width, raw=encoding.is_pixels)
+        return decode(stored) if encoding.is_pixels else value.data
     value = value.image if isinstance(value, StoredImage) else value
-    if isinstance(value, StoredMedia):  # of a pack whose encoding stays
-        if len(value.data) != value.height * value.width * 3:
-            return value.data
-        pixels = np.frombuffer(value.data, np.uint8)
-        return pixels.reshape(value.height, value.width, 3)
     return value if isinstance(value, bytes) else rgb_of(value)
 
 
@@ -166,18 +169,16 @@ def _describe_file(look: SampleFacts, data: bytes) -> None:
 
 def _size_as(settings: EncodeSettings, data: bytes | Image, image: Image) -> int:
     """Bytes of an image in an encoding; what takes long is measured on a piece of it."""
-    if settings.encoding == "raw":
+    encoding = ENCODINGS[settings.encoding]
+    if encoding.is_pixels:
         return image.size
-    if settings.encoding == "keep" and isinstance(data, bytes):
-        return len(data)
-    if settings.encoding == "sliceable" and isinstance(data, bytes):
-        result = jpeg.transcode(data) if jpeg.available() else jpeg.Reason.UNUSUAL
-        return len(data if isinstance(result, jpeg.Reason) else result.record)
-    if settings.resize_short is not None:
-        return len(encode(image, settings).media.data)
+    if encoding.file_size is not None and isinstance(data, bytes):
+        return encoding.file_size(data)
+    if settings.shrinks:
+        return len(encode_image(image, settings).media.data)
     top, left = (max(length - _SIDE, 0) // 2 for length in image.shape[:2])
     piece = np.ascontiguousarray(image[top : top + _SIDE, left : left + _SIDE])
-    return round(len(encode(piece, settings).media.data) * image.size / piece.size)
+    return round(len(encode_image(piece, settings).media.data) * image.size / piece.size)
 
 
 @dataclass(frozen=True, slots=True)

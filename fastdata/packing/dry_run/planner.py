@@ -21,7 +21,7 @@ from ..run import PackRun
 from ..workspace import LocalDestination
 from ..write import ShardSpan, expansion, plan_shards
 from .advice import advise
-from .looks import CANDIDATES, Estimate, SampleFacts, look_at, total
+from .looks import Estimate, SampleFacts, candidates, look_at, total
 from .report import PackPlan
 
 _BUDGET = 3.0  # seconds for looking at samples
@@ -109,7 +109,7 @@ class _Planner:
             bytes_out=out,
             seconds=self._seconds(looks),
             workers=self.workers,
-            sizes={name: self._total(known, [k.sizes[name] for k in known]) for name in CANDIDATES},
+            sizes={n: self._total(known, [k.sizes[n] for k in known]) for n in candidates()},
             advice=advise(looks),
             **(self._room(out, shards) if with_path else {}),
         )

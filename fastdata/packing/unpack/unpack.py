@@ -25,7 +25,6 @@ from .values import (
     plain_value,
     safe_name,
     sample_key,
-    suffixes_of,
 )
 
 FORMATS = ("folder", "csv", "tar")
@@ -113,7 +112,6 @@ class _Folder:
     def __init__(self, pack: PackReader, root: Path, to: str) -> None:
         self._pack = pack
         self._root = root
-        self._suffixes = suffixes_of(pack)
         others = [name for name in pack.fields if name not in (pack.image_name, TARGET)]
         files = {name for name, kind in pack.kinds.items() if kind.is_file}
         self._rich = to == "folder" and bool(others)

@@ -13,15 +13,6 @@ from ...errors import DecodeError, PackFormatError
 from ...images import MEDIA, EncodedImage
 from ...store import PackReader
 
-#: By encoding: the extensions that an image's file may have; the first is appended to others.
-SUFFIXES: dict[str, tuple[str, ...]] = {
-    "sliceable": (),
-    "keep": (),
-    "jpeg": (".jpg", ".jpeg"),
-    "png": (".png",),
-    "raw": (".png",),
-}
-
 #: The extension of each format that ``fastdata.images.header.sniff`` knows.
 SUFFIX_OF = {
     "avif": ".avif",
@@ -42,14 +33,6 @@ class FileContent(NamedTuple):
     data: bytes
 
 
-def suffixes_of(pack: PackReader) -> tuple[str, ...]:
-    """Extensions that a pack's images may have; PackFormatError for an encoding from the future."""
-    name = str(pack.manifest.encoding["name"])
-    if name not in SUFFIXES:
-        raise PackFormatError(f"{pack.path}: unknown encoding {name!r}; upgrade fastdata")
-    return SUFFIXES[name]
-
-
 def field_file(pack: PackReader, index: int, name: str, record: memoryview) -> FileContent:
     """The file for a value that a table names by its path.
 
@@ -60,9 +43,9 @@ def field_file(pack: PackReader, index: int, name: str, record: memoryview) -> F
     if not kind.media:
         return FileContent((f".{kind.suffix}",), bytes(data))
     row, media = pack.media(name)[index], MEDIA[kind.name]
-    raw = media.is_color and pack.manifest.encoding["name"] == "raw"
+    raw = media.is_color and pack.encoding.is_pixels
     if media.is_color and not raw:
-        return FileContent(suffixes_of(pack), bytes(data))
+        return FileContent(pack.encoding.suffixes, bytes(data))
     stored = EncodedImage(data, int(row["height"]), int(row["width"]), raw=raw)
     try:
         return FileContent((".png",), _png(media.pixels(stored)))
