@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from fastdata.errors import MissingDependencyError
-from fastdata.images.decode import decode, decode_whole, load_kernels
+from fastdata.images.decode import decode_image, decode_whole, load_kernels
 from fastdata.images.decoders import DECODERS, choose_decoder
 from fastdata.images.jpeg import Transcoded, transcode
 from fastdata.images.plan import Plan
@@ -98,7 +98,7 @@ def report(files: Sequence[bytes], rounds: int) -> str:
         return len([decode_whole(data, decoder=name) for data in files])
 
     def decode_crops(name: str) -> int:
-        return len([decode(image, plan, decoder=name) for image, plan in crops])
+        return len([decode_image(image, plan, decoder=name) for image, plan in crops])
 
     whole = milliseconds(names, decode_files, rounds)
     cropped = milliseconds(names, decode_crops, rounds)

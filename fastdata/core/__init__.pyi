@@ -3,6 +3,7 @@ from .checksum import hexdigest as hexdigest
 from .checksum import sha256_file as sha256_file
 from .closable import Closable as Closable
 from .closable import close_if_possible as close_if_possible
+from .fields import MOST_RECORD_BYTES as MOST_RECORD_BYTES
 from .fields import TARGET as TARGET
 from .fields import Field as Field
 from .fields import kind_of as kind_of

@@ -39,7 +39,8 @@ _DTYPES = (
 # No length has more than ten digits, as a record has less than 2**32 bytes.
 _ARRAY = re.compile(r"([a-z]+[0-9]*)\[((?:\?|[0-9]{1,10})(?:,[0-9]{1,10})*)?\]")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
-_MOST_BYTES = 2**32 - 1
+#: The largest record: its size is a uint32 in the pack's table.
+MOST_RECORD_BYTES = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Field:
             raise OptionError(f"an array of {text} would have no bytes to tell its length by")
         # One row has to fit into a record, whose size is a 32-bit number.
         sizes = field.row_shape
-        if len(sizes) > 32 or math.prod(sizes) * field.numpy.itemsize > _MOST_BYTES:
+        if len(sizes) > 32 or math.prod(sizes) * field.numpy.itemsize > MOST_RECORD_BYTES:
             raise OptionError(f"an array of {text} is too large for a record")
         return field
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..datasets import ImageDataset, SampleReader
 from ..errors import OptionError
-from ..images import Box, EncodedImage, Plan, check_size, cut_slice, decode, probe, sniff
+from ..images import Box, EncodedImage, Plan, check_size, cut_slice, decode_image, probe, sniff
 from ..loader import Task
 from .graph import Graph
 
@@ -89,13 +89,13 @@ def _needed_part(image: EncodedImage, plan: Plan) -> tuple[Bytes, Plan]:
     """The bytes that a plan needs, and the plan for these."""
     box = plan.first.box
     if image.raw:
-        cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
+        cut = decode_image(image, Plan.whole(*image.oriented_size).crop(box))
         return cut, plan.from_box(Box(0, 0, box.height, box.width))
     sliced = cut_slice(image, plan) if image.orientation == 1 else None
     if sliced is not None:
         return sliced[0].copy(), sliced[1]
     if sniff(image.data) in _OURS:
-        cut = decode(image, Plan.whole(*image.oriented_size).crop(box))
+        cut = decode_image(image, Plan.whole(*image.oriented_size).crop(box))
         return _as_ppm(cut), plan.from_box(Box(0, 0, box.height, box.width))
     check_size(image.data, image.height, image.width)
     return np.frombuffer(image.data, np.uint8), plan

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DecodeError, OptionError, PackFormatError, SampleError
-from ..images import EncodedImage, Image, Plan, decode, execute
+from ..images import EncodedImage, Image, Plan, apply_plan, decode_image
 from ..transforms import Generator, SplitTransform, as_chw, sample_generator
 from .batch import BatchBuffer, SampleBatch, row_for
 from .clock import clock
@@ -139,8 +139,8 @@ class SampleReader:
         Of pixels they may be a view, or the very same.
         """
         if isinstance(image, EncodedImage):
-            return decode(image, plan, out=out, reduce=self._reduce, decoder=self._decoder)
-        return execute(image, plan, out=out)
+            return decode_image(image, plan, out=out, reduce=self._reduce, decoder=self._decoder)
+        return apply_plan(image, plan, out=out)
 
     def finish(self, pixels: Image, generator: Generator) -> Any:
         """One image after what stands behind the geometric transforms."""

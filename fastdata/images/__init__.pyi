@@ -3,7 +3,7 @@ from . import resample as resample
 from .boxes import orient_boxes as orient_boxes
 from .boxes import transform_boxes as transform_boxes
 from .decode import cut_slice as cut_slice
-from .decode import decode as decode
+from .decode import decode_image as decode_image
 from .decode import decode_whole as decode_whole
 from .decode import load_kernels as load_kernels
 from .decoders import DecoderName as DecoderName
@@ -30,7 +30,7 @@ from .plan import Padding as Padding
 from .plan import PaddingMode as PaddingMode
 from .plan import Plan as Plan
 from .render import Image as Image
-from .render import execute as execute
+from .render import apply_plan as apply_plan
 from .stored import EncodedImage as EncodedImage
 from .stored import StoredImage as StoredImage
 from .stored import StoredMedia as StoredMedia

@@ -79,7 +79,7 @@ def resize_boxes(boxes: Boxes, before: tuple[int, int], after: tuple[int, int]) 
 
 
 def visible(boxes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which boxes have an area: N bool.
+    """Mask of the boxes that have an area: N bool.
 
     (torchvision's ``SanitizeBoundingBoxes`` also drops those less than ``min_size`` >= 1 wide or
     high.) Neither a box whose edges are swapped nor one with a NaN is visible.

@@ -1,7 +1,7 @@
 """An encoded image and a plan in, HWC uint8 RGB pixels out.
 
-The only module that decodes: every reader goes through ``decode``. ``decoders`` has those that it
-may use for JPEGs instead of OpenCV.
+The only module that decodes: every reader goes through ``decode_image``. ``decoders`` has those
+that it may use for JPEGs instead of OpenCV.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .header import sniff
 from .jpeg import Slicer, first_rows, indexed_size
 from .limits import announced_size, check_announced, check_pixels, check_size
 from .plan import Box, Plan
-from .render import Image, apply_orientation, execute
+from .render import Image, apply_orientation, apply_plan
 from .stored import EncodedImage
 
 Buffer = bytes | memoryview
@@ -38,7 +38,7 @@ _REDUCED = {
 _COLOR_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode(
+def decode_image(
     image: EncodedImage,
     plan: Plan | None = None,
     *,
@@ -79,7 +79,7 @@ def decode(
         pixels, plan = _needed_pixels(image, plan, reduce, decoder)
     if image.orientation != 1:
         pixels = apply_orientation(pixels, image.orientation)
-    result = execute(pixels, plan, out=out)
+    result = apply_plan(pixels, plan, out=out)
     if out is not None:
         return out
     return result if result.flags.c_contiguous and result.flags.writeable else result.copy()
@@ -161,7 +161,7 @@ def _reduced(data: Buffer, plan: Plan, by: int, decoder: str) -> tuple[Image, Pl
 
 
 def _reduction(data: Buffer, plan: Plan) -> int:
-    """How far a JPEG may be reduced while it is decoded: to no less than the plan resizes to."""
+    """Factor by which decoding may reduce a JPEG: to no less than the plan resizes to."""
     if data[:2] != b"\xff\xd8":
         return 1
     room = min(plan.box.height // plan.size[0], plan.box.width // plan.size[1])
@@ -218,7 +218,7 @@ def decode_whole(data: Buffer, reduce_by: int = 1, decoder: str = "opencv") -> I
     With ``reduce_by`` 2, 4 or 8, height and width are divided by it, rounded up.
 
     Raises:
-        DecodeError: as ``decode``.
+        DecodeError: as ``decode_image``.
     """
     check_announced(data)
     return _pixels(data, reduce_by, decoder)
@@ -231,7 +231,7 @@ def decoded_size(data: Buffer) -> tuple[int, int]:
     is saved, inverse DCT and colours, cannot fail.
 
     Raises:
-        DecodeError: as ``decode``.
+        DecodeError: as ``decode_image``.
     """
     announced = announced_size(data) if data[:2] == b"\xff\xd8" else None
     if announced is None:
@@ -248,7 +248,7 @@ def _height_and_width(image: Image) -> tuple[int, int]:
 
 
 def check_decodes(image: EncodedImage) -> None:
-    """Raise what ``decode`` of the whole image would raise, in less time."""
+    """Raise what ``decode_image`` of the whole image would raise, in less time."""
     if image.raw:
         _raw_pixels(image)
         return
@@ -264,7 +264,7 @@ def decode_unchanged(data: Buffer) -> NDArray[Any]:
     Palettes are applied, and samples of 1, 2 or 4 bits scaled to 0 to 255.
 
     Raises:
-        DecodeError: as ``decode``.
+        DecodeError: as ``decode_image``.
     """
     check_announced(data)
     return np.asarray(_imdecode(data, cv2.IMREAD_UNCHANGED))

@@ -70,7 +70,7 @@ def _installed() -> bool:
 
 @cache
 def _turbo_is_exact(opencv: Callable[[Buffer], Image]) -> bool:
-    """Whether both builds of libjpeg-turbo agree: older ones interpolate 4:4:0 in another way."""
+    """True if both builds of libjpeg-turbo agree: older ones interpolate 4:4:0 differently."""
     return all(_equal(_turbo(data), opencv(data)) for data in _trial_images())
 
 

@@ -13,7 +13,7 @@ from .decode import decode_whole
 from .encodings import DEFAULT_ENCODING, ENCODINGS, Encoding
 from .header import orientation_of
 from .plan import Plan
-from .render import Image, execute
+from .render import Image, apply_plan
 from .stored import StoredMedia
 
 CHECKS = ("decode", "header")
@@ -21,7 +21,7 @@ CHECKS = ("decode", "header")
 
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
-    """How images are stored.
+    """Settings by which images are stored.
 
     Attributes:
         encoding: "sliceable" (JPEGs rewritten without loss, so that a part of one can be decoded;
@@ -83,7 +83,7 @@ class EncodeSettings:
 
     @property
     def shrinks(self) -> bool:
-        """Whether images may be made smaller."""
+        """True if images may be made smaller."""
         return self.resize_short is not None or self.max_side is not None
 
     @property
@@ -148,4 +148,4 @@ def _shrunk(image: Image, settings: EncodeSettings) -> Image:
         return image
     # Rounded down, as torchvision does, and exact, since no float is involved.
     size = max(height * limit // named, 1), max(width * limit // named, 1)
-    return execute(image, Plan.whole(height, width).resize(*size))
+    return apply_plan(image, Plan.whole(height, width).resize(*size))

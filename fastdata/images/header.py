@@ -35,7 +35,7 @@ _Fields = tuple[int, int, int]  # height, width, orientation
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an encoded image says of itself.
+    """Format, size and orientation, as an encoded image states them.
 
     ``format`` is avif, bmp, gif, jpeg, png, pnm, tiff or webp. ``height`` and ``width``, in pixels,
     are those that ``cv2.imdecode`` returns with IMREAD_COLOR_RGB | IMREAD_IGNORE_ORIENTATION.

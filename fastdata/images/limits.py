@@ -1,4 +1,4 @@
-"""What a decoder is told to expect, checked against what an image announces, before it inflates.
+"""Bounds for what an image announces, checked before a decoder inflates it.
 
 A few hundred bytes of PNG, GIF or WebP can announce, and inflate to, gigabytes. So the size that
 the header announces is compared first with the one that a pack's table promises, and with a bound

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeError, described
 from .boxes import orient_boxes, resize_boxes, transform_boxes
-from .decode import check_decodes, decode
+from .decode import check_decodes, decode_image
 from .encode import Encoded, EncodeSettings, encode_image
 from .masks import decode_mask, encode_mask
 from .plan import Plan
@@ -33,7 +33,7 @@ class Sizes(NamedTuple):
 
 
 class Media(Protocol):
-    """How values of a kind that is pixels are stored and read.
+    """Interface of a kind that is pixels: how its values are stored and read.
 
     Attributes:
         is_color: HWC uint8 RGB. A pack's encoding says how it is stored, and photometric transforms
@@ -76,7 +76,7 @@ class _Images:
         check_decodes(stored)
 
     def pixels(self, stored: EncodedImage, plan: Plan | None = None) -> Image:
-        return decode(stored, plan)
+        return decode_image(stored, plan)
 
 
 class _Masks:
@@ -109,7 +109,7 @@ MEDIA: dict[str, Media] = {"image": _Images(), "mask": _Masks()}
 
 
 class Geometry(NamedTuple):
-    """How the values of a kind follow the pixels of their image.
+    """Rules by which the values of a kind follow the pixels of their image.
 
     Attributes:
         orient: (values, EXIF orientation, height, width of the stored image) → where they are in

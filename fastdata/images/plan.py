@@ -79,7 +79,7 @@ class Plan(NamedTuple):
 
     @property
     def resizes(self) -> bool:
-        """Whether ``box`` and ``size`` differ."""
+        """True if ``box`` and ``size`` differ."""
         return (self.box.height, self.box.width) != self.size
 
     @property
@@ -88,7 +88,7 @@ class Plan(NamedTuple):
 
     @property
     def keeps_whole(self) -> bool:
-        """Whether the result is all of the resized box, and no more."""
+        """True if the result is all of the resized box, and no more."""
         return self.padding is None and self.window == (0, 0, *self.size)
 
     def crop(self, box: Box) -> Plan:

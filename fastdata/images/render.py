@@ -35,7 +35,7 @@ def apply_orientation(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     return image
 
 
-def execute(image: Image, plan: Plan | None, *, out: Image | None = None) -> Image:
+def apply_plan(image: Image, plan: Plan | None, *, out: Image | None = None) -> Image:
     """Apply a plan to HWC uint8 pixels.
 
     Args:
@@ -56,7 +56,7 @@ def execute(image: Image, plan: Plan | None, *, out: Image | None = None) -> Ima
     if plan is None:
         return _deliver(image, out)
     if plan.before is not None:
-        image = execute(image, plan.before)
+        image = apply_plan(image, plan.before)
     mirrored = plan.hflip and plan.resizes and plan.keeps_whole  # while it is resized
     resized = _resize(_cut(image, plan.box), plan, out, mirrored)
     if plan.padding is not None:
@@ -64,12 +64,12 @@ def execute(image: Image, plan: Plan | None, *, out: Image | None = None) -> Ima
     return _deliver(_cut(resized, plan.window), out, plan.hflip and not mirrored, plan.vflip)
 
 
-def execute_nearest(labels: Labels, plan: Plan | None, fill: int = 0) -> Labels:
+def apply_plan_nearest(labels: Labels, plan: Plan | None, fill: int = 0) -> Labels:
     """Apply a plan to labels by pixel, which must never be mixed with each other.
 
-    Boxes, windows, flips and padding are those of ``execute``; whatever the plan's interpolation,
-    each pixel of a resized result is the one pixel whose area its centre falls into, as Pillow's
-    NEAREST and torch's "nearest-exact" have it.
+    Boxes, windows, flips and padding are those of ``apply_plan``; whatever the plan's
+    interpolation, each pixel of a resized result is the one pixel whose area its centre falls into,
+    as Pillow's NEAREST and torch's "nearest-exact" have it.
 
     Args:
         labels: HW; they are not changed.
@@ -85,7 +85,7 @@ def execute_nearest(labels: Labels, plan: Plan | None, fill: int = 0) -> Labels:
     if plan is None:
         return labels
     if plan.before is not None:
-        labels = execute_nearest(labels, plan.before, fill)
+        labels = apply_plan_nearest(labels, plan.before, fill)
     labels = _cut(labels, plan.box)
     if plan.resizes:
         labels = _resize_nearest(labels, *plan.size)
@@ -136,7 +136,7 @@ def _centres(old: int, new: int) -> NDArray[np.intp]:
 
 
 def _resize_by_torch(image: Image, plan: Plan) -> Image:
-    """Where numba is missing: antialiased bilinear within a level or two of Pillow's."""
+    """Antialiased bilinear without numba, within a level or two of Pillow's."""
     height, width = plan.size
     if width > 1:
         return _interpolate(image, height, width, plan)

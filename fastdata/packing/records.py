@@ -7,19 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..core import TARGET, Field, Kind, crc32, kind_of, read_file
+from ..core import MOST_RECORD_BYTES, TARGET, Field, Kind, crc32, kind_of, read_file
 from ..errors import DecodeError, SourceError
 from ..images import GEOMETRY, MEDIA, EncodeSettings, Sizes, StoredImage, StoredMedia
 from ..sources import Item, Stored
 from ..store import Record
 
-_MOST_BYTES = 2**32 - 1
 _INTEGER = kind_of(Field("int"))
 
 _Part = tuple[bytes, Any]  # what goes into the record, and the column's row
 
 
-def encode_item(item: Item, fields: Mapping[str, Field], settings: EncodeSettings) -> Record:
+def encode_sample(item: Item, fields: Mapping[str, Field], settings: EncodeSettings) -> Record:
     """Read, check and encode one sample.
 
     Args:
@@ -75,7 +74,7 @@ def _naming(field: str) -> Iterator[None]:
 
 
 def fetch(name: str, field: Field, item: Item) -> Any:
-    """The value of an item's field, with all bytes read; raises as ``encode_item``."""
+    """The value of an item's field, with all bytes read; raises as ``encode_sample``."""
     if name not in item.values:
         found = ", ".join(map(repr, item.values)) or "none"
         raise SourceError(f"{item.key}: expected a field {name!r} ({field}), found {found}")
@@ -115,6 +114,7 @@ def _encoded(kind: Kind, value: Any, settings: EncodeSettings, sizes: Sizes) -> 
 
 
 def _fitting(data: bytes) -> bytes:
-    if len(data) > _MOST_BYTES:
-        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
+    if len(data) > MOST_RECORD_BYTES:
+        most = f"a record can hold ({MOST_RECORD_BYTES})"
+        raise DecodeError(f"{len(data)} bytes are more than {most}")
     return data

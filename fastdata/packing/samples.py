@@ -9,7 +9,7 @@ from ..errors import DecodeError, FastdataError, PackingError, SourceError
 from ..sources import Item, Source
 from ..store import Record, Rejection
 from .options import PackSettings
-from .records import encode_item
+from .records import encode_sample
 
 
 class Bad(NamedTuple):
@@ -36,18 +36,9 @@ def record_of(fetch: Callable[[], Item], settings: PackSettings) -> Record | Bad
         SourceError: it cannot be fetched, or the source is not what it said it was.
         PackingError: it is bad, and that is to stop everything.
     """
-    return encoded(fetch(), settings)
-
-
-def encoded(item: Item, settings: PackSettings) -> Record | Bad:
-    """Read and encode one sample, in whichever thread.
-
-    Raises:
-        SourceError: the source is not what it said it was.
-        PackingError: the sample is bad, and that is to stop everything.
-    """
+    item = fetch()
     try:
-        return encode_item(item, settings.fields, settings.encode)
+        return encode_sample(item, settings.fields, settings.encode)
     except DecodeError as error:
         if settings.fail:
             raise PackingError(f"{item.key}: {error}") from error

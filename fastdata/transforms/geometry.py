@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import OptionError
-from ..images import Box, Padding, PaddingMode, Plan, execute
+from ..images import Box, Padding, PaddingMode, Plan, apply_plan
 from . import options
 from .layouts import as_chw, as_hwc
 from .options import Size
@@ -47,7 +47,7 @@ class GeometricTransform(ABC):
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             found = f"{pixels.dtype} of shape {pixels.shape}"
             raise TypeError(f"{self!r} needs HWC uint8 RGB, found {found}: put it before ToTensor")
-        result = execute(pixels, self.extend(Plan.whole(*pixels.shape[:2]), rng))
+        result = apply_plan(pixels, self.extend(Plan.whole(*pixels.shape[:2]), rng))
         return as_chw(result.copy() if np.may_share_memory(result, pixels) else result)
 
     def __call__(self, image: Any) -> torch.Tensor:

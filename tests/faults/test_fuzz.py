@@ -25,7 +25,7 @@ from PIL import Image
 from fastdata import PackedDataset, PackedImageFolder, merge, unpack, verify_pack
 from fastdata import transforms as T
 from fastdata.errors import DecodeError, FastdataError
-from fastdata.images.decode import decode, decode_whole, decoded_size, load_kernels
+from fastdata.images.decode import decode_image, decode_whole, decoded_size, load_kernels
 from fastdata.images.encode import EncodeSettings, encode_image
 from fastdata.images.opencv import quiet_opencv
 from fastdata.images.plan import Box, Plan
@@ -91,11 +91,11 @@ class TestJpegs:
             assert (media.height, media.width) == (height, width)
             tally["sliceable" if media.slice_index else "verbatim"] += 1
             stored = EncodedImage(media.data, height, width, slice_index=media.slice_index)
-            assert np.array_equal(decode(stored), whole)
+            assert np.array_equal(decode_image(stored), whole)
             for _ in range(3):
                 top, left = rng.randrange(height), rng.randrange(width)
                 box = Box(top, left, rng.randint(1, height - top), rng.randint(1, width - left))
-                part = decode(stored, Plan.whole(height, width).crop(box))
+                part = decode_image(stored, Plan.whole(height, width).crop(box))
                 assert np.array_equal(part, whole[top : top + box.height, left : left + box.width])
 
         in_children(MUTATIONS * 5, attempt)
@@ -112,7 +112,7 @@ class TestJpegs:
             )
             box = Box(rng.randrange(10), rng.randrange(20), rng.randint(1, 10), rng.randint(1, 25))
             try:
-                part = decode(image, Plan.whole(media.height, media.width).crop(box))
+                part = decode_image(image, Plan.whole(media.height, media.width).crop(box))
             except DecodeError:
                 tally["refused"] += 1
             else:

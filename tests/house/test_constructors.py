@@ -20,7 +20,6 @@ GIVEN = {"loader/loader.py: DataLoaderX"}
 LEFT = {
     "datasets/base.py: ImageDataset",
     "datasets/packed.py: PackDataset",
-    "images/jpeg/_header.py: Header",
     "inspection/bench/report.py: BenchReport",
     "inspection/bench/report.py: Row",
     "inspection/contact_sheet/_tiles.py: Tile",

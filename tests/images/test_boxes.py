@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastdata.errors import OptionError
 from fastdata.images.boxes import orient_boxes, transform_boxes, visible
 from fastdata.images.plan import Box, Padding, Plan
-from fastdata.images.render import apply_orientation, execute_nearest
+from fastdata.images.render import apply_orientation, apply_plan_nearest
 
 HEIGHT, WIDTH = 60, 100
 WHOLE = Plan.whole(HEIGHT, WIDTH)
@@ -111,7 +111,7 @@ class TestAgainstPixels:
         for _ in range(data.draw(st.integers(0, 6))):
             plan = random_step(data.draw, plan, resize=False)
         result = transform_boxes(boxes(box), plan)
-        mask = execute_nearest(painted(box, height, width), plan)
+        mask = apply_plan_nearest(painted(box, height, width), plan)
         if (seen := extent(mask)) is None:
             assert not visible(result)[0]
         else:
@@ -131,7 +131,7 @@ class TestAgainstPixels:
         plan = random_crop(data.draw, Plan.whole(height, width)).resize(new_height, new_width)
         plan = random_crop(data.draw, plan.flip_horizontal() if flip else plan)
         result = transform_boxes(boxes(box), plan)[0]
-        seen = extent(execute_nearest(painted(box, height, width), plan))
+        seen = extent(apply_plan_nearest(painted(box, height, width), plan))
         # A pixel is painted if its centre lies in the box, so each edge is at most half one away.
         if seen is None:
             assert min(result[2] - result[0], result[3] - result[1]) <= 1.001

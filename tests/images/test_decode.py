@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fastdata.errors import DecodeError
-from fastdata.images.decode import decode, decode_whole, decoded_size
+from fastdata.images.decode import decode_image, decode_whole, decoded_size
 from fastdata.images.opencv import quiet_opencv, single_threaded_opencv
 from fastdata.images.plan import Box, Padding, Plan
-from fastdata.images.render import apply_orientation, execute
+from fastdata.images.render import apply_orientation, apply_plan
 from fastdata.images.stored import EncodedImage
 
 Pixels = NDArray[np.uint8]
@@ -123,7 +123,7 @@ class TestSamePixelsAsPillow:
     def test_in_eight_bits(self, name: str) -> None:
         if name not in READABLE:
             pytest.skip(f"OpenCV {cv2.__version__} does not read it")
-        pixels = decode(EncodedImage(CASES[name]))
+        pixels = decode_image(EncodedImage(CASES[name]))
         np.testing.assert_array_equal(pixels, pillow(CASES[name]))
         assert pixels.dtype == np.uint8
         assert pixels.flags.carray
@@ -169,7 +169,7 @@ class TestSamePixelsAsPillow:
     def test_memoryview_of_a_part(self) -> None:
         data = CASES["JPEG baseline 4:2:0"]
         view = memoryview(bytearray(b"xxx" + data + b"yyy"))[3:-3]
-        np.testing.assert_array_equal(decode(EncodedImage(view)), pillow(data))
+        np.testing.assert_array_equal(decode_image(EncodedImage(view)), pillow(data))
 
     def test_from_several_threads(self) -> None:
         names = list(READABLE) * 2
@@ -211,17 +211,17 @@ class TestPlannedDecoding:
         columns = max(int(part[3] * (width - left)), 1)
         crop = Plan.whole(height, width).crop(Box(top, left, rows, columns))
         np.testing.assert_array_equal(
-            decode(image, crop), whole[top : top + rows, left : left + columns]
+            decode_image(image, crop), whole[top : top + rows, left : left + columns]
         )
         for plan in (crop.resize(9, 7).flip_vertical(), crop.pad(Padding(1, 2, 3, 4)).resize(5, 5)):
-            np.testing.assert_array_equal(decode(image, plan), execute(whole, plan))
+            np.testing.assert_array_equal(decode_image(image, plan), apply_plan(whole, plan))
 
     def test_of_every_format_equals_decoding_all(self) -> None:
         for name, data in READABLE.items():
             whole = decode_whole(data)
             plan = Plan.whole(*whole.shape[:2]).crop(Box(1, 0, 1, 1)).resize(3, 3)
-            result = decode(EncodedImage(data, *whole.shape[:2]), plan)
-            np.testing.assert_array_equal(result, execute(whole, plan), name)
+            result = decode_image(EncodedImage(data, *whole.shape[:2]), plan)
+            np.testing.assert_array_equal(result, apply_plan(whole, plan), name)
 
 
 class TestOrientation:
@@ -234,10 +234,10 @@ class TestOrientation:
         upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         image = EncodedImage(data, HEIGHT, WIDTH, orientation)
         assert image.oriented_size == (upright.height, upright.width)
-        result = decode(image)
+        result = decode_image(image)
         np.testing.assert_array_equal(result, np.asarray(upright))
         assert result.flags.carray
-        np.testing.assert_array_equal(decode(EncodedImage(data)), pillow(data))
+        np.testing.assert_array_equal(decode_image(EncodedImage(data)), pillow(data))
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_plans_are_in_upright_coordinates(self, orientation: int) -> None:
@@ -245,19 +245,19 @@ class TestOrientation:
         upright = apply_orientation(np.asarray(RGB), orientation)
         image = EncodedImage(data, HEIGHT, WIDTH, orientation)
         plan = Plan.whole(*image.oriented_size).crop(Box(10, 20, 41, 31))
-        np.testing.assert_array_equal(decode(image, plan), upright[10:51, 20:51])
+        np.testing.assert_array_equal(decode_image(image, plan), upright[10:51, 20:51])
         for options in ({"antialias": True}, {"antialias": False}, {"interpolation": "nearest"}):
             small = plan.resize(20, 20, **options)
             part = EncodedImage(upright[10:51, 20:51].tobytes(), 41, 31, raw=True)
-            expected = decode(part, Plan.whole(41, 31).resize(20, 20, **options))
-            np.testing.assert_array_equal(decode(image, small), expected)
+            expected = decode_image(part, Plan.whole(41, 31).resize(20, 20, **options))
+            np.testing.assert_array_equal(decode_image(image, small), expected)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_of_a_tiff_is_always_applied(self, orientation: int) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
         data = saved(RGB, "TIFF", exif=exif)
-        np.testing.assert_array_equal(decode(EncodedImage(data)), pillow(data))
+        np.testing.assert_array_equal(decode_image(EncodedImage(data)), pillow(data))
 
 
 PLANS: dict[str, Callable[[Plan], Plan] | None] = {
@@ -287,15 +287,15 @@ class TestResult:
         image = EncodedImage(memoryview(source), HEIGHT, WIDTH, orientation, raw)
         change = PLANS[name]
         plan = change(Plan.whole(*image.oriented_size)) if change else None
-        result = decode(image, plan)
+        result = decode_image(image, plan)
         assert result.flags.carray
         assert not np.shares_memory(result, np.frombuffer(source, np.uint8))
         before = result.copy()
         result ^= 0xFF
-        np.testing.assert_array_equal(decode(image, plan), before)
+        np.testing.assert_array_equal(decode_image(image, plan), before)
 
         out = np.full_like(before, 99)
-        assert decode(image, plan, out=out) is out
+        assert decode_image(image, plan, out=out) is out
         np.testing.assert_array_equal(out, before)
 
     @pytest.mark.parametrize("name", PLANS)
@@ -303,12 +303,12 @@ class TestResult:
         change = PLANS[name]
         plan = change(Plan.whole(HEIGHT, WIDTH)) if change else None
         raw = EncodedImage(np.asarray(RGB).tobytes(), HEIGHT, WIDTH, raw=True)
-        expected = decode(EncodedImage(CASES["PNG RGB"]), plan)
-        np.testing.assert_array_equal(decode(raw, plan), expected)
+        expected = decode_image(EncodedImage(CASES["PNG RGB"]), plan)
+        np.testing.assert_array_equal(decode_image(raw, plan), expected)
 
     def test_needs_an_out_that_fits(self) -> None:
         with pytest.raises(ValueError, match=re.escape("(61, 83, 3), found uint8 of shape (9, 9,")):
-            decode(EncodedImage(CASES["PNG RGB"]), out=np.zeros((9, 9, 3), np.uint8))
+            decode_image(EncodedImage(CASES["PNG RGB"]), out=np.zeros((9, 9, 3), np.uint8))
 
 
 def cut(name: str) -> bytes:
@@ -347,14 +347,14 @@ class TestDamage:
     )
     def test_says_what_was_found(self, data: bytes, found: str) -> None:
         with pytest.raises(DecodeError, match=found):
-            decode(EncodedImage(data))
+            decode_image(EncodedImage(data))
 
     @pytest.mark.parametrize("name", ["baseline 4:4:4", "progressive 4:2:0", "baseline grey"])
     def test_jpeg_cut_anywhere(self, name: str) -> None:
         data = CASES[f"JPEG {name}"]
         for length in range(1, len(data) - 1, 37):
             with pytest.raises(DecodeError, match=r"jpeg|begin with"):
-                decode(EncodedImage(data[:length]))
+                decode_image(EncodedImage(data[:length]))
 
     @settings(max_examples=200)
     @given(st.binary(max_size=200))
@@ -366,7 +366,7 @@ class TestDamage:
     @example(b"\0\0\0\x18ftypavif" + bytes(40))
     def test_random_bytes(self, data: bytes) -> None:
         with pytest.raises(DecodeError, match=r"found|damaged"):
-            decode(EncodedImage(data))
+            decode_image(EncodedImage(data))
 
     @settings(max_examples=200)
     @given(st.sampled_from(sorted(READABLE)), st.floats(0.4, 1, exclude_max=True), st.binary())
@@ -374,7 +374,7 @@ class TestDamage:
         self, name: str, where: float, noise: bytes
     ) -> None:
         try:
-            pixels = decode(EncodedImage(overwritten(name, where, noise)))
+            pixels = decode_image(EncodedImage(overwritten(name, where, noise)))
         except DecodeError:  # and nothing else
             return
         assert pixels.flags.carray
@@ -402,7 +402,7 @@ class TestDamage:
     def test_another_size_than_announced(self, raw: bool) -> None:
         data = np.asarray(RGB).tobytes() if raw else CASES["PNG RGB"]
         with pytest.raises(DecodeError, match=r"expected 61x82.*found|expected 61x82.*61x83"):
-            decode(EncodedImage(data, HEIGHT, WIDTH - 1, raw=raw))
+            decode_image(EncodedImage(data, HEIGHT, WIDTH - 1, raw=raw))
 
     def test_the_base_is_a_value_error(self) -> None:
         with pytest.raises(ValueError, match="0 bytes"):

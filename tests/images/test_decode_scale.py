@@ -11,7 +11,7 @@ from helpers.images import write_image
 
 import fastdata
 from fastdata import transforms as T
-from fastdata.images.decode import decode, decode_whole
+from fastdata.images.decode import decode_image, decode_whole
 from fastdata.images.plan import Box, Plan
 from fastdata.images.stored import EncodedImage
 
@@ -71,11 +71,11 @@ def test_never_below_the_size_that_is_asked_for(tree: Path) -> None:
     whole = decode_whole(data)
     for size, same in (((301, 402), True), ((300, 401), False), ((601, 803), True)):
         plan = Plan.whole(601, 803).resize(*size)
-        found = decode(image, plan, reduce=True)
+        found = decode_image(image, plan, reduce=True)
         assert found.shape[:2] == size
-        assert np.array_equal(found, decode(image, plan)) == same
+        assert np.array_equal(found, decode_image(image, plan)) == same
     plan = Plan.whole(601, 803).crop(Box(100, 200, 50, 60))
-    np.testing.assert_array_equal(decode(image, plan, reduce=True), whole[100:150, 200:260])
+    np.testing.assert_array_equal(decode_image(image, plan, reduce=True), whole[100:150, 200:260])
 
 
 def test_the_whole_image_is_used_to_its_edges(tree: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_whole_image_is_used_to_its_edges(tree: Path) -> None:
     for by in (2, 4, 8):
         assert decode_whole(data, by).shape == (-(-601 // by), -(-803 // by), 3)
     plan = Plan.whole(601, 803).crop(Box(600 - 599, 0, 600, 803)).resize(75, 100)
-    assert decode(EncodedImage(data, 601, 803), plan, reduce=True).shape == (75, 100, 3)
+    assert decode_image(EncodedImage(data, 601, 803), plan, reduce=True).shape == (75, 100, 3)
 
 
 def test_another_value_is_refused(tree: Path) -> None:

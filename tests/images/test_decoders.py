@@ -21,7 +21,7 @@ from benchmarks.single.decoders import report
 from fastdata import DataLoaderX, MissingDependencyError, OptionError, PackedDataset, SampleError
 from fastdata import transforms as T
 from fastdata.errors import DecodeError
-from fastdata.images.decode import decode, decode_whole
+from fastdata.images.decode import decode_image, decode_whole
 from fastdata.images.decoders import DECODERS, choose_decoder
 from fastdata.images.jpeg import Transcoded, transcode
 from fastdata.images.opencv import quiet_opencv
@@ -89,7 +89,7 @@ def test_slices_have_the_same_pixels(data: st.DataObject) -> None:
     image = EncodedImage(made.record, height, width, slice_index=made.index_offset)
     plan = Plan.whole(height, width).crop(box)
     expected = decode_whole(made.record)[top : top + box.height, left : left + box.width]
-    np.testing.assert_array_equal(decode(image, plan, decoder="turbo"), expected)
+    np.testing.assert_array_equal(decode_image(image, plan, decoder="turbo"), expected)
 
 
 @settings(max_examples=50)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fastdata.errors import DecodeError, OptionError
-from fastdata.images.decode import decode, decode_whole
+from fastdata.images.decode import decode_image, decode_whole
 from fastdata.images.encode import EncodeSettings, encode_image
 from fastdata.images.header import orientation_of
 from fastdata.images.stored import EncodedImage, StoredMedia
@@ -33,7 +33,7 @@ def with_orientation(orientation: int, height: int = 40, width: int = 60) -> byt
 def read(record: StoredMedia, encoding: str, upright: bool = False) -> Any:
     orientation = record.orientation if upright else 1
     size = record.height, record.width
-    return decode(EncodedImage(record.data, *size, orientation, encoding == "raw"))
+    return decode_image(EncodedImage(record.data, *size, orientation, encoding == "raw"))
 
 
 class TestSettings:

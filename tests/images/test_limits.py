@@ -16,7 +16,7 @@ from PIL import Image
 
 from fastdata.errors import DecodeError
 from fastdata.images import limits
-from fastdata.images.decode import decode, decode_unchanged, decode_whole
+from fastdata.images.decode import decode_image, decode_unchanged, decode_whole
 from fastdata.images.encode import EncodeSettings, encode_image
 from fastdata.images.opencv import quiet_opencv
 from fastdata.images.plan import Box, Plan
@@ -72,13 +72,13 @@ class TestAgainstTheTable:
         for orientation in (1, 3):
             image = EncodedImage(BIG[name], 40, 60, orientation)
             with pytest.raises(DecodeError, match="expected 40x60 pixels, found 16000x16000"):
-                decode(image, plan, reduce=reduce)
+                decode_image(image, plan, reduce=reduce)
 
     @pytest.mark.parametrize("format_", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
     @pytest.mark.parametrize("plan", [None, CROP])
     def test_the_size_of_the_table_is_not(self, format_: str, plan: Plan | None) -> None:
         data = saved(format_)
-        result = decode(EncodedImage(data, 40, 60), plan)
+        result = decode_image(EncodedImage(data, 40, 60), plan)
         whole = decode_whole(data)
         np.testing.assert_array_equal(result, whole if plan is None else whole[3:33, 4:44])
 
@@ -96,8 +96,8 @@ class TestWithoutATable:
     )
     def test_too_many_pixels(self, data: bytes) -> None:
         calls = [
-            lambda: decode(EncodedImage(data)),
-            lambda: decode(EncodedImage(data, 20_000, 20_000)),
+            lambda: decode_image(EncodedImage(data)),
+            lambda: decode_image(EncodedImage(data, 20_000, 20_000)),
             lambda: decode_whole(data),
             lambda: decode_unchanged(data),
             lambda: encode_image(data, EncodeSettings()),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastdata.errors import DecodeError, OptionError
-from fastdata.images.decode import decode
+from fastdata.images.decode import decode_image
 from fastdata.images.masks import decode_mask, encode_mask, labels_of
 from fastdata.images.opencv import quiet_opencv
 from fastdata.images.plan import Box, Padding, Plan
@@ -134,7 +134,7 @@ class TestGeometry:
         plan = Plan.whole(*stored.oriented_size)
         for _ in range(data.draw(st.integers(0, 5))):
             plan = random_step(data.draw, plan)
-        pixels = decode(stored, plan)
+        pixels = decode_image(stored, plan)
         result = decoded(labels, plan, orientation)
         np.testing.assert_array_equal(result, pixels[..., 0] * np.uint16(256) + pixels[..., 1])
 

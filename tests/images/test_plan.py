@@ -15,7 +15,7 @@ from PIL import Image
 
 from fastdata.errors import DecodeError
 from fastdata.images.plan import Box, Padding, Plan
-from fastdata.images.render import execute
+from fastdata.images.render import apply_plan
 
 Pixels = NDArray[np.uint8]
 FILL = (9, 120, 250)
@@ -59,7 +59,7 @@ class Resize:
         if not self.antialias:
             return resized_plainly(image, self.height, self.width)
         # What antialiased means is test_transforms' matter; here, only that fusing changes nothing.
-        return execute(image, self.plan(Plan.whole(*image.shape[:2])))
+        return apply_plan(image, self.plan(Plan.whole(*image.shape[:2])))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TestFusedEqualsOneByOne:
     @given(images, exact_steps)
     def test_exactly_where_nothing_is_interpolated(self, image: Pixels, steps: list[Step]) -> None:
         plan = fused(image, steps)
-        result = execute(image, plan)
+        result = apply_plan(image, plan)
         assert result.shape == (plan.height, plan.width, 3)
         np.testing.assert_array_equal(result, one_by_one(image, steps))
 
@@ -143,13 +143,13 @@ class TestFusedEqualsOneByOne:
         last = max((i for i, step in enumerate(steps) if is_smooth(step)), default=-1)
         steps = [s for i, s in enumerate(steps) if i > last or not isinstance(s, Flip)]
         expected = one_by_one(image, steps)
-        np.testing.assert_array_equal(execute(image, fused(image, steps)), expected)
+        np.testing.assert_array_equal(apply_plan(image, fused(image, steps)), expected)
 
     @some
     @given(images, all_steps)
     def test_within_two_levels_a_resize_otherwise(self, image: Pixels, steps: list[Step]) -> None:
         difference = np.abs(
-            execute(image, fused(image, steps)).astype(int) - one_by_one(image, steps)
+            apply_plan(image, fused(image, steps)).astype(int) - one_by_one(image, steps)
         )
         assert difference.max() <= 2 * sum(map(is_smooth, steps))
 
@@ -157,7 +157,7 @@ class TestFusedEqualsOneByOne:
     @given(images, all_steps)
     def test_the_input_is_left_alone(self, image: Pixels, steps: list[Step]) -> None:
         before = image.copy()
-        execute(image, fused(image, steps), out=None)
+        apply_plan(image, fused(image, steps), out=None)
         np.testing.assert_array_equal(image, before)
 
     def test_crop_resize_crop_and_flip_need_one_pass(self) -> None:
@@ -172,9 +172,9 @@ class TestOut:
     @given(images, all_steps, st.booleans())
     def test_gives_the_same_pixels(self, image: Pixels, steps: list[Step], dark: bool) -> None:
         plan = fused(image, steps)
-        expected = execute(image, plan)
+        expected = apply_plan(image, plan)
         batch = np.full((3, plan.height, plan.width, 3), 0 if dark else 255, np.uint8)
-        assert execute(image, plan, out=batch[1]).base is batch
+        assert apply_plan(image, plan, out=batch[1]).base is batch
         np.testing.assert_array_equal(batch[1], expected)
         assert np.unique(batch[[0, 2]]).tolist() == [0 if dark else 255]
 
@@ -202,12 +202,12 @@ class TestOut:
         image = picture(33, 44)
         plan = change(Plan.whole(33, 44))
         out = np.full((plan.height, plan.width, 3), 77, np.uint8)
-        assert execute(image, plan, out=out) is out
-        np.testing.assert_array_equal(out, execute(image, plan))
+        assert apply_plan(image, plan, out=out) is out
+        np.testing.assert_array_equal(out, apply_plan(image, plan))
 
     def test_without_a_plan(self) -> None:
         out = np.zeros((33, 44, 3), np.uint8)
-        assert execute(picture(33, 44), None, out=out) is out
+        assert apply_plan(picture(33, 44), None, out=out) is out
         np.testing.assert_array_equal(out, picture(33, 44))
 
     @pytest.mark.parametrize("flip", [False, True])
@@ -228,7 +228,7 @@ class TestOut:
         plan = Plan.whole(40, 50).resize(20, 30)
         plan = plan.flip_horizontal() if flip else plan
         with pytest.raises(ValueError, match=r"\(20, 30, 3\), found"):
-            execute(picture(40, 50) + 1, plan, out=out)
+            apply_plan(picture(40, 50) + 1, plan, out=out)
         assert not out.any()
 
 
@@ -250,7 +250,7 @@ class TestRefusals:
             and {box.left, box.left + box.width - 1} <= set(columns)
         )
         if inside:
-            assert execute(image, plan.crop(box)).shape == (box.height, box.width, 3)
+            assert apply_plan(image, plan.crop(box)).shape == (box.height, box.width, 3)
         else:
             with pytest.raises(ValueError, match=r"crop|outside"):
                 plan.crop(box)
@@ -280,7 +280,7 @@ class TestRefusals:
 
     def test_an_image_smaller_than_planned(self) -> None:
         with pytest.raises(DecodeError, match="20x44"):
-            execute(picture(20, 44), Plan.whole(33, 44).resize(10, 10))
+            apply_plan(picture(20, 44), Plan.whole(33, 44).resize(10, 10))
 
 
 LAYOUTS: dict[str, Callable[[Pixels], Pixels]] = {
@@ -298,10 +298,10 @@ class TestMemoryLayouts:
     @given(images, all_steps)
     def test_do_not_change_the_result(self, layout: str, image: Pixels, steps: list[Step]) -> None:
         plan = fused(image, steps)
-        result = execute(LAYOUTS[layout](image), plan)
-        np.testing.assert_array_equal(result, execute(image, plan))
+        result = apply_plan(LAYOUTS[layout](image), plan)
+        np.testing.assert_array_equal(result, apply_plan(image, plan))
 
     def test_planar_pixels_shrink_to_one(self) -> None:
         image = picture(20, 30)
         plan = Plan.whole(20, 30).resize(1, 1)
-        assert np.array_equal(execute(LAYOUTS["planar"](image), plan), execute(image, plan))
+        assert np.array_equal(apply_plan(LAYOUTS["planar"](image), plan), apply_plan(image, plan))

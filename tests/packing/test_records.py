@@ -24,7 +24,7 @@ from fastdata.core.fields import Field, parse_fields
 from fastdata.errors import DecodeError, SourceError
 from fastdata.images.decode import decode_whole
 from fastdata.images.encode import EncodeSettings
-from fastdata.packing.records import encode_item
+from fastdata.packing.records import encode_sample
 from fastdata.sources import FileBlob, Item
 from fastdata.store import PackReader
 from fastdata.store.record import Record
@@ -41,7 +41,7 @@ ARRAYS = (
 
 def encode_one(kind: str, value: Any, encode: EncodeSettings = KEEP) -> Record:
     """The record of a sample with one field besides its image."""
-    return encode_item(
+    return encode_sample(
         Item("a", {"image": IMAGE, "x": value}), parse_fields({"image": "image", "x": kind}), encode
     )
 
@@ -188,7 +188,7 @@ class TestRoundTrip:
         assert identical(found[0], np.ascontiguousarray(values.T, "<i4"))
 
     def test_records_hold_nothing_but_their_fields(self) -> None:
-        record = encode_item(
+        record = encode_sample(
             Item("a", {"image": IMAGE, "b": b"123", "n": 5, "s": "é", "target": 7}),
             parse_fields({"image": "image", "b": "bytes", "n": "int", "s": "str", "target": "int"}),
             KEEP,
@@ -218,7 +218,7 @@ class TestImages:
     def test_every_form_gives_the_same_pixels(self, tmp_path: Path, encoding: str) -> None:
         fields = parse_fields({"image": "image"})
         for name, value in self.forms(tmp_path).items():
-            record = encode_item(Item("a", {"image": value}), fields, EncodeSettings(encoding))
+            record = encode_sample(Item("a", {"image": value}), fields, EncodeSettings(encoding))
             if encoding == "raw":
                 pixels = np.frombuffer(record.data, np.uint8).reshape(PIXELS.shape)
             else:
@@ -230,12 +230,12 @@ class TestImages:
         image = Image.fromarray(PIXELS).convert("L" if mode == "I;16" else mode)
         image = image.convert("I;16") if mode == "I;16" else image
         fields = parse_fields({"image": "image"})
-        record = encode_item(Item("a", {"image": image}), fields, KEEP)
+        record = encode_sample(Item("a", {"image": image}), fields, KEEP)
         np.testing.assert_array_equal(decode_whole(record.data), np.asarray(image.convert("RGB")))
 
     @pytest.mark.parametrize("value", [PIXELS[:, :, 0], PIXELS[:, :, :1]])
     def test_grey_pixels(self, value: NDArray[np.uint8]) -> None:
-        record = encode_item(Item("a", {"image": value}), parse_fields({"image": "image"}), KEEP)
+        record = encode_sample(Item("a", {"image": value}), parse_fields({"image": "image"}), KEEP)
         np.testing.assert_array_equal(decode_whole(record.data), PIXELS[:, :, [0, 0, 0]])
 
     @pytest.mark.parametrize(
@@ -258,17 +258,17 @@ class TestImages:
         expected = "expected an image as encoded bytes, a path, HWC uint8 RGB pixels, .* found "
         assert re.match(expected + f".*{found}", refused("image", value))
         with pytest.raises(DecodeError, match=f"^{expected}.*{found}"):
-            encode_item(Item("a", {"image": value}), parse_fields({"image": "image"}), KEEP)
+            encode_sample(Item("a", {"image": value}), parse_fields({"image": "image"}), KEEP)
 
     def test_damage_names_its_field_where_there_are_several(self) -> None:
         cut = encoded(picture(90, 120))[:-2000]
         assert refused("image", cut).startswith("the jpeg data is damaged")
         fields = parse_fields({"image": "image", "x": "int", "target": "int"})
         with pytest.raises(DecodeError, match=r"^field 'image': the jpeg data is damaged"):
-            encode_item(Item("a", {"image": cut, "x": 1, "target": 1}), fields, KEEP)
+            encode_sample(Item("a", {"image": cut, "x": 1, "target": 1}), fields, KEEP)
         alone = parse_fields({"image": "image", "target": "int"})
         with pytest.raises(DecodeError, match=r"^the jpeg data is damaged"):
-            encode_item(Item("a", {"image": cut, "target": 1}), alone, KEEP)
+            encode_sample(Item("a", {"image": cut, "target": 1}), alone, KEEP)
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -361,7 +361,7 @@ class TestWrongValues:
         fields = parse_fields({"image": "image", "target": "int"})
         for value in ("cat", 1.5, None, [1], 2**64):
             with pytest.raises(DecodeError, match=r"^field 'target': "):
-                encode_item(Item("a", {"image": IMAGE, "target": value}), fields, KEEP)
+                encode_sample(Item("a", {"image": IMAGE, "target": value}), fields, KEEP)
 
     def test_a_long_value_is_shortened(self) -> None:
         assert len(refused("int", "x" * 10_000)) < 200
@@ -374,11 +374,11 @@ class TestWrongValues:
     def test_a_first_image_that_cannot_be_read(self, tmp_path: Path) -> None:
         item = Item("a", {"image": tmp_path / "x", "target": 1})
         with pytest.raises(DecodeError, match=r"^cannot be read: no such file$"):
-            encode_item(item, parse_fields({"image": "image", "target": "int"}), KEEP)
+            encode_sample(item, parse_fields({"image": "image", "target": "int"}), KEEP)
 
     def test_a_name_that_is_not_unicode(self) -> None:
         with pytest.raises(DecodeError, match="its name is not valid Unicode"):
-            encode_item(
+            encode_sample(
                 Item("\udcff.jpg", {"image": IMAGE}), parse_fields({"image": "image"}), KEEP
             )
 
@@ -392,7 +392,7 @@ class TestWrongValues:
     )
     def test_a_field_that_is_missing_is_a_mistake(self, values: Any, message: str) -> None:
         with pytest.raises(SourceError, match=message):
-            encode_item(Item("a", values), parse_fields({"image": "image", "x": "int"}), KEEP)
+            encode_sample(Item("a", values), parse_fields({"image": "image", "x": "int"}), KEEP)
 
 
 class TestFileFields:
@@ -476,7 +476,7 @@ class TestShrinking:
         sample = {**self.sample(), "mask": np.zeros((60, 100), np.uint8)}
         encode = EncodeSettings("raw", max_side=100)
         with pytest.raises(DecodeError, match="expected a mask of 120x200 as its image"):
-            encode_item(Item("a", sample), parse_fields(SHAPES), encode)
+            encode_sample(Item("a", sample), parse_fields(SHAPES), encode)
 
 
 def test_json_is_stored_compactly_and_as_text() -> None:

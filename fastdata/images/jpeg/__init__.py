@@ -10,8 +10,15 @@ an index of them into an APP9 segment; the record is still a JPEG file that ever
 with the same pixels. ``Slicer`` copies the intervals that a box touches into a smaller JPEG file,
 whose decode is, bit for bit, a part of the whole decode.
 
-Reading order: _rows; _header, _index, _transcode, _slicer; then the kernels, _bits, _tables, _walk
-and _cut, which numba compiles when they are first used.
+Reading order:
+
+- ``_rows``: the lower end of any sequential JPEG, left out; needs nothing of what follows.
+- ``_header``: what a transcoder has to know of the segments before the scan, and what is refused.
+- ``_index``: the index segment, byte by byte, and how long an interval is.
+- ``_transcode``: from a JPEG to a record; ``_slicer``: from a record and a box to a smaller JPEG.
+- The kernels, which numba compiles when they are first used: ``_bits`` (byte stuffing, copies of
+  bits), ``_tables`` (Huffman tables as lookups), ``_walk`` (over all blocks of a scan, noting what
+  restarts change), for ``_transcode``; ``_cut``, for ``_slicer``.
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ __all__ = [
 
 
 def available() -> bool:
-    """Whether numba can be imported; if so, the kernels are loaded now, and compiled if need be.
+    """True if numba can be imported; then the kernels are loaded now, and compiled if need be.
 
     Call it before worker processes start: they then inherit the kernels, or find them in numba's
     cache. Where it is False, ``transcode`` and ``Slicer`` raise ImportError.

@@ -47,7 +47,7 @@ def store64(out: Bytes, at: int, value: int) -> None:
 
 @jit("boolean(uint64)")
 def _has_ff(word: int) -> bool:
-    """Whether one of the eight bytes is 0xFF: a zero byte in the complement."""
+    """True if one of the eight bytes is 0xFF: a zero byte in the complement."""
     flipped = ~word
     found: bool = ((flipped - _ONES) & word & _HIGHS) != 0
     return found

@@ -52,7 +52,7 @@ def _sum(data: Bytes, table: int, first: int, stop: int, wide: bool) -> int:
 
 @jit(f"boolean({READ}, int64)")
 def _valid(data: Bytes, index: int) -> bool:
-    """Whether all that the index says lies in the record and agrees with its header.
+    """True if all that the index says lies in the record and agrees with its header.
 
     This makes every offset below safe to use, whatever the bytes are: only the interval lengths
     remain to be checked, where they are added up.

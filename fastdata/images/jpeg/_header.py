@@ -1,6 +1,6 @@
 """JPEG headers: what the transcoder has to know of the segments before the scan (ITU-T T.81 B.2).
 
-Any bytes may come in: the result is a ``Header``, or ``Unfit`` with the reason.
+Any bytes may come in: the result is a ``JpegHeader``, or ``Unfit`` with the reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ INDEX = APP9
 
 
 class Reason(str, Enum):
-    """Why a file cannot be made sliceable; the value is a phrase for reports."""
+    """A reason for which a file cannot be made sliceable; the value is a phrase for reports."""
 
     NOT_JPEG = "not a JPEG file"
     PROGRESSIVE = "progressive JPEG"
@@ -87,8 +87,8 @@ class Component(NamedTuple):
     vertical: int
 
 
-@dataclass
-class Header:
+@dataclass(kw_only=True)
+class JpegHeader:
     """The segments of a sequential Huffman JPEG with one scan.
 
     ``before`` holds the segments that decoding needs nothing of, ``needed`` those that it needs,
@@ -112,7 +112,7 @@ class Header:
 
     @property
     def subsampled(self) -> tuple[bool, bool]:
-        """Whether a component has fewer rows, and fewer columns, than another one."""
+        """True if a component has fewer rows, and if one has fewer columns, than another."""
         rows = {c.vertical for c in self.components}
         columns = {c.horizontal for c in self.components}
         return len(rows) > 1, len(columns) > 1
@@ -148,19 +148,19 @@ def segments(data: bytes) -> Iterator[Segment]:
     raise UnfitError(Reason.DAMAGED)
 
 
-def parse(data: bytes) -> Header:
+def parse(data: bytes) -> JpegHeader:
     """Read everything before the scan.
 
     Raises:
         UnfitError: the file is not of the kind that can be made sliceable.
     """
-    header = Header()
+    header = JpegHeader()
     for part in segments(data):
         _take(header, part)
     return header
 
 
-def _take(header: Header, part: Segment) -> None:
+def _take(header: JpegHeader, part: Segment) -> None:
     marker, payload, end = part
     if marker == APP14 and payload.startswith(b"Adobe"):
         header.needed.append(part.data)  # it decides what the components mean
@@ -185,7 +185,7 @@ def _take(header: Header, part: Segment) -> None:
         raise UnfitError(_FRAMES.get(marker, Reason.DAMAGED))
 
 
-def _take_frame(header: Header, payload: bytes) -> None:
+def _take_frame(header: JpegHeader, payload: bytes) -> None:
     """SOF (T.81 B.2.2)."""
     if len(payload) < 6 or len(payload) != 6 + 3 * payload[5] or header.components:
         raise UnfitError(Reason.DAMAGED)
@@ -206,7 +206,7 @@ def _take_frame(header: Header, payload: bytes) -> None:
         raise UnfitError(Reason.DAMAGED)
 
 
-def _take_tables(header: Header, payload: bytes) -> None:
+def _take_tables(header: JpegHeader, payload: bytes) -> None:
     """DHT (T.81 B.2.4.2)."""
     for row, counts, symbols in _tables(payload):
         header.counts[row] = counts
@@ -234,7 +234,7 @@ def _tables(payload: bytes) -> list[tuple[int, NDArray[np.uint8], NDArray[np.uin
     return tables
 
 
-def _take_scan(header: Header, payload: bytes) -> None:
+def _take_scan(header: JpegHeader, payload: bytes) -> None:
     """SOS (T.81 B.2.3): all components in one scan, spectral selection 0 to 63."""
     n = payload[0] if payload else 0
     if not header.components or len(payload) != 4 + 2 * n:

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.jpeg import DRI, SOF0, SOF1
-from ._header import INDEX, SIGNATURE, Header, segment
+from ._header import INDEX, SIGNATURE, JpegHeader, segment
 
 VERSION = 1
 FLAG_JFIF, FLAG_WIDE = 1, 2
@@ -61,7 +61,7 @@ def choose_interval(columns: int, rows: int, target: int) -> int:
 
 
 def build_head(
-    header: Header, tables: list[bytes], interval: int, lengths: NDArray[np.uint32]
+    header: JpegHeader, tables: list[bytes], interval: int, lengths: NDArray[np.uint32]
 ) -> tuple[bytes, bytes]:
     """The index segment and the head that follows it; ``tables`` are DHT segments to add."""
     restart = segment(DRI, interval.to_bytes(2, "big"))

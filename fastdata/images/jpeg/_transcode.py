@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.jpeg import DHT, DNL, EOI, SOS
-from ._header import Buffer, Header, Reason, UnfitError, parse, segment
+from ._header import Buffer, JpegHeader, Reason, UnfitError, parse, segment
 from ._index import build_head, choose_interval
 
 _CATEGORIES = 12  # of DC differences at 8 bits a sample (T.81 table F.1)
@@ -94,14 +94,14 @@ def _marked(scan: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.asarray(np.diff(at + 2, prepend=0), np.uint32)
 
 
-def grid(header: Header) -> tuple[int, int]:
+def grid(header: JpegHeader) -> tuple[int, int]:
     """Rows and columns of MCUs."""
     height, width = header.mcu
     return -(-header.height // height), -(-header.width // width)
 
 
 def recode(
-    data: bytes, header: Header, interval: int
+    data: bytes, header: JpegHeader, interval: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint32], list[bytes], int]:
     """Rewrite the scan with another restart interval.
 
@@ -148,7 +148,7 @@ def recode(
     return out[:length], lengths, tables, at + 2
 
 
-def _dc_codes(header: Header) -> tuple[NDArray[np.int64], dict[int, bytes]]:
+def _dc_codes(header: JpegHeader) -> tuple[NDArray[np.int64], dict[int, bytes]]:
     """Codes of DC categories as ``walk`` takes them, and the DHT segments that would add codes."""
     codes = np.zeros((4, _CATEGORIES), np.int64)
     extensions = {}

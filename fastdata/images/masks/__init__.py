@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from ...errors import DecodeError, OptionError
 from ..limits import check_pixels
 from ..plan import Box, Plan
-from ..render import Labels, apply_orientation, execute_nearest
+from ..render import Labels, apply_orientation, apply_plan_nearest
 from ._bands import compress, read_box
 from ._files import labels_of_file
 
 __all__ = ["Labels", "decode_mask", "encode_mask", "labels_of"]
 
-_MOST_BYTES = 2**32 - 1
 _PILLOW_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 
 
@@ -40,10 +39,7 @@ def encode_mask(value: Any) -> tuple[bytes, int, int]:
     labels = labels_of(value)
     height, width = labels.shape
     check_pixels(height, width)
-    data = compress(labels)
-    if len(data) > _MOST_BYTES:
-        raise DecodeError(f"{len(data)} bytes are more than a record can hold ({_MOST_BYTES})")
-    return data, height, width
+    return compress(labels), height, width
 
 
 def decode_mask(
@@ -58,7 +54,8 @@ def decode_mask(
     """Decode a stored mask with the geometry of its image.
 
     With the plan of an image of the same size, each label lies on the pixel that it belongs to.
-    The plan's interpolation is replaced by the nearest pixel, as ``render.execute_nearest`` has it.
+    The plan's interpolation is replaced by the nearest pixel, as ``render.apply_plan_nearest`` has
+    it.
 
     Args:
         data: what ``encode_mask`` made; anything else is refused.
@@ -86,7 +83,7 @@ def decode_mask(
         raise OptionError(f"fill must be a label from 0 to {most} for this mask, got {fill}")
     if orientation != 1:
         labels = apply_orientation(labels, orientation)
-    return np.ascontiguousarray(execute_nearest(labels, plan, fill))
+    return np.ascontiguousarray(apply_plan_nearest(labels, plan, fill))
 
 
 def labels_of(value: Any) -> Labels:

@@ -19,6 +19,10 @@ differs from itself.)
 
 The kernels are compiled by numba, on first use or once for all processes by ``available``. They
 hold no GIL and no state, so any number of threads may resize at once.
+
+Reading order: this file; ``_kernels`` (antialiased) and the vector operations that it is made of,
+``_vectors``; ``_plain`` (without antialiasing) and its own, ``_blends``. The operations are LLVM
+code written by hand: README.md beside this file says why, and what to do if they must go.
 """
 
 from __future__ import annotations
@@ -93,7 +97,7 @@ def resize_bicubic(
 
 
 def available() -> bool:
-    """Whether this module can resize here; True also means that the kernels are compiled.
+    """True if this module can resize here; then the kernels are compiled, too.
 
     The first call in a process imports numba and compiles, or loads the kernels from numba's cache.
     Call it before starting workers: forked ones inherit the kernels, spawned ones find the cache.
@@ -148,7 +152,7 @@ def check_out(out: Image, height: int, width: int) -> None:
 
 
 def _readable(image: Image) -> bool:
-    """Whether rows ascend in memory and each is contiguous; the kernel checks nothing."""
+    """True if rows ascend in memory and each is contiguous; the kernel checks nothing."""
     rows, columns, channels = image.strides
     height, width, _ = image.shape
     return channels == 1 and (width == 1 or columns == 3) and (height == 1 or rows >= 0)

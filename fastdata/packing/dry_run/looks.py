@@ -21,7 +21,7 @@ from ...images import (
     Image,
     StoredImage,
     StoredMedia,
-    decode,
+    decode_image,
     decode_whole,
     encode_image,
     jpeg,
@@ -33,7 +33,7 @@ from ...images import (
 from ...sources import Item
 from ..options import PackSettings
 from ..records import fetch
-from ..samples import Bad, encoded
+from ..samples import Bad, record_of
 
 _MOST = 64
 _FEWEST = 4
@@ -127,7 +127,7 @@ def _look(item: Item, size: int, settings: PackSettings) -> SampleFacts:
 def _timed(item: Item, size: int, settings: PackSettings) -> SampleFacts:
     started = time.perf_counter()
     try:
-        result = encoded(item, settings)
+        result = record_of(lambda: item, settings)
     except FastdataError as error:
         return SampleFacts(item.key, size, bad=str(error))
     seconds = time.perf_counter() - started
@@ -150,7 +150,7 @@ def _plain(value: Any, encoding: Encoding) -> bytes | Image:
     """An image's file, or its pixels; ``encoding`` is that of a pack whose records stay."""
     if isinstance(value, StoredMedia):
         stored = EncodedImage(value.data, value.height, value.width, raw=encoding.is_pixels)
-        return decode(stored) if encoding.is_pixels else value.data
+        return decode_image(stored) if encoding.is_pixels else value.data
     value = value.image if isinstance(value, StoredImage) else value
     return value if isinstance(value, bytes) else rgb_of(value)
 
